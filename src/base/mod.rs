@@ -1,0 +1,12 @@
+//! The ground floor: time as a parameter, ids, seeded chance, named deadlines, redaction. No clock is read and no thread made here.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod deadline;
+mod pii;
+mod rng;
+mod time;
+
+pub use deadline::{DeadlineKey, Deadlines};
+pub use pii::Pii;
+pub use rng::Rng;
+pub use time::Now;

@@ -1,0 +1,7 @@
+//! Peers' quirks and the organisation's wishes as data: profiles say how a kind of peer speaks, the dialplan says where a
+//! number goes, an account says who someone is. Nothing here knows a call's state.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod account;
+pub mod dialplan;
+pub mod profile;

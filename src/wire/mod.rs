@@ -1,0 +1,2 @@
+//! Bytes to types and back; no state, no clock.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
