@@ -1,0 +1,9 @@
+//! What headers say, one file each: parsed from the raw value on demand, borrowing from it.
+
+mod cseq;
+mod name_addr;
+mod via;
+
+pub use cseq::CSeq;
+pub use name_addr::NameAddr;
+pub use via::{Via, stamp_via};
