@@ -40,4 +40,10 @@ impl Rng {
     pub fn token(&mut self, len: usize) -> String {
         (0..len).map(|_| char::from(ALPHABET[(self.0.next_u32() & 63) as usize])).collect()
     }
+
+    /// A word of `len` lower-case letters and digits, for ids that people read out and type.
+    pub fn word(&mut self, len: usize) -> String {
+        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        (0..len).map(|_| char::from(LETTERS[(self.0.next_u32() & 31) as usize])).collect()
+    }
 }

@@ -1,4 +1,11 @@
 //! SIP: transactions, dialogs, registrar, offer/answer, calls, and the engine that joins them by id.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod auth;
+pub mod dialog;
+mod flow;
 pub mod record;
+pub mod registrar;
+pub mod transaction;
+
+pub use flow::{Connection, ConnectionId, Flow};
