@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod dialog;
 mod flow;
+pub mod offer;
 pub mod record;
 pub mod registrar;
 pub mod transaction;

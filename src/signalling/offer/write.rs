@@ -1,0 +1,151 @@
+//! What the gateway says of its own end: RFC 8866 text, the same shape for offer and answer.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::remote::{Line, RemoteEnd};
+use super::LocalEnd;
+use crate::plan::{Codec, DtlsRole, Pt};
+use crate::policy::profile::Profile;
+use crate::wire::sdp::{Direction, MediaType, Setup};
+
+/// The number that our offers give a codec.
+pub(super) fn offered_pt(codec: Codec) -> Pt {
+    match codec {
+        Codec::Pcmu => Pt(0),
+        Codec::Pcma => Pt(8),
+        Codec::Opus => Pt(111),
+    }
+}
+
+/// The number that our offers give telephone events at this clock.
+pub(super) fn offered_dtmf_pt(clock_hz: u32) -> Pt {
+    if clock_hz == 48_000 { Pt(110) } else { Pt(101) }
+}
+
+/// An m-line's codecs and telephone events, with their numbers.
+struct Formats {
+    codecs: Vec<(Codec, Pt)>,
+    dtmf: Vec<(u32, Pt)>,
+}
+
+pub(super) fn offer(local: &LocalEnd, profile: &Profile, codecs: &[Codec], version: u64) -> String {
+    let mut clocks: Vec<u32> = codecs.iter().map(|c| c.clock_hz()).collect();
+    clocks.sort_unstable();
+    clocks.dedup();
+    clocks.reverse();
+    let formats = Formats {
+        codecs: codecs.iter().map(|c| (*c, offered_pt(*c))).collect(),
+        dtmf: clocks.into_iter().filter(|_| profile.telephone_event).map(|hz| (hz, offered_dtmf_pt(hz))).collect(),
+    };
+    let line = Line {
+        media_type: MediaType::Audio,
+        proto: if local.secure.is_some() { "UDP/TLS/RTP/SAVPF" } else { "RTP/AVP" }.to_owned(),
+        first_format: String::new(),
+        mid: local.secure.is_some().then(|| "0".to_owned()),
+    };
+    let mut out = session_part(local, version, local.secure.is_some().then_some("0"));
+    audio_line(&mut out, local, &line, &formats, profile.ptime_ms, Direction::SendRecv, Setup::ActPass);
+    out
+}
+
+pub(super) fn answer(local: &LocalEnd, profile: &Profile, remote: &RemoteEnd, codec: Codec, role: DtlsRole, version: u64) -> String {
+    let pt = remote.codecs.iter().find(|(c, _)| *c == codec).expect("the codec was chosen from the offer").1;
+    let formats = Formats { codecs: vec![(codec, pt)], dtmf: remote.dtmf_for(codec).into_iter().collect() };
+    let direction = Direction::of(remote.direction.receives(), remote.direction.sends());
+    let setup = match role {
+        DtlsRole::Server => Setup::Passive,
+        DtlsRole::Client => Setup::Active,
+    };
+    let bundle_mid = remote.lines[remote.audio].mid.as_deref().filter(|_| remote.bundled);
+    let mut out = session_part(local, version, bundle_mid);
+    for (at, line) in remote.lines.iter().enumerate() {
+        if at == remote.audio {
+            audio_line(&mut out, local, line, &formats, remote.ptime_ms.unwrap_or(profile.ptime_ms), direction, setup);
+        } else {
+            refused_line(&mut out, line);
+        }
+    }
+    out
+}
+
+/// RFC 8866 gives IPv4 and IPv6 a name each.
+fn connection(ip: IpAddr) -> String {
+    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+    format!("IN {family} {ip}")
+}
+
+fn first_address(local: &LocalEnd) -> SocketAddr {
+    // A leg is described only after media has opened it; the discard port is what says "nowhere yet" (RFC 8840).
+    local.addresses.first().copied().unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 9))
+}
+
+fn session_part(local: &LocalEnd, version: u64, bundle_mid: Option<&str>) -> String {
+    let at = connection(first_address(local).ip());
+    let mut out = format!("v=0\r\no=ringway {} {version} {at}\r\ns=-\r\nc={at}\r\nt=0 0\r\n", local.session_id);
+    if local.secure.is_some() {
+        out.push_str("a=ice-lite\r\n");
+    }
+    if let Some(mid) = bundle_mid {
+        put(&mut out, format_args!("a=group:BUNDLE {mid}"));
+    }
+    out
+}
+
+fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
+    write!(out, "{line}\r\n").expect("writing to memory does not fail");
+}
+
+fn audio_line(out: &mut String, local: &LocalEnd, line: &Line, formats: &Formats, ptime_ms: u8, direction: Direction, setup: Setup) {
+    let numbers = formats.codecs.iter().map(|(_, pt)| pt.0).chain(formats.dtmf.iter().map(|(_, pt)| pt.0));
+    let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    put(out, format_args!("m=audio {} {} {}", first_address(local).port(), line.proto, numbers.join(" ")));
+    if let Some(mid) = &line.mid {
+        put(out, format_args!("a=mid:{mid}"));
+    }
+    for (codec, pt) in &formats.codecs {
+        codec_attributes(out, *codec, *pt);
+    }
+    for (clock_hz, pt) in &formats.dtmf {
+        put(out, format_args!("a=rtpmap:{} telephone-event/{clock_hz}", pt.0));
+        put(out, format_args!("a=fmtp:{} 0-16", pt.0));
+    }
+    put(out, format_args!("a=ptime:{ptime_ms}"));
+    put(out, format_args!("a={}", direction.as_str()));
+    secure_attributes(out, local, setup);
+}
+
+fn codec_attributes(out: &mut String, codec: Codec, pt: Pt) {
+    let channels = if codec == Codec::Opus { "/2" } else { "" };
+    put(out, format_args!("a=rtpmap:{} {}/{}{channels}", pt.0, codec.sdp_name(), codec.clock_hz()));
+    if codec == Codec::Opus {
+        put(out, format_args!("a=fmtp:{} minptime=10;useinbandfec=1", pt.0));
+    }
+}
+
+fn secure_attributes(out: &mut String, local: &LocalEnd, setup: Setup) {
+    let Some(secure) = &local.secure else { return };
+    put(out, format_args!("a=rtcp-mux"));
+    put(out, format_args!("a=setup:{}", setup.as_str()));
+    put(out, format_args!("a=fingerprint:{}", secure.fingerprint));
+    put(out, format_args!("a=ice-ufrag:{}", secure.ice_ufrag));
+    put(out, format_args!("a=ice-pwd:{}", secure.ice_pwd));
+    // Without a stream id the browser's `track` event names no stream, and simple pages play nothing.
+    put(out, format_args!("a=msid:ringway audio"));
+    put(out, format_args!("a=ssrc:{} cname:ringway", local.ssrc.0));
+    for (at, address) in local.addresses.iter().enumerate() {
+        // RFC 8445 section 5.1.2.1: host candidates of component 1, the first address preferred.
+        let priority = (126 << 24) | ((65_535 - u32::try_from(at).unwrap_or(65_535)) << 8) | 255;
+        put(out, format_args!("a=candidate:{} 1 udp {priority} {} {} typ host", at + 1, address.ip(), address.port()));
+    }
+    put(out, format_args!("a=end-of-candidates"));
+}
+
+/// A refused m-line keeps its place with port 0 (RFC 3264 section 6) and its mid (RFC 8843 section 7.3.2 leaves it unbundled).
+fn refused_line(out: &mut String, line: &Line) {
+    put(out, format_args!("m={} 0 {} {}", line.media_type.as_str(), line.proto, line.first_format));
+    if let Some(mid) = &line.mid {
+        put(out, format_args!("a=mid:{mid}"));
+    }
+    put(out, format_args!("a=inactive"));
+}
