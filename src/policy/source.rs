@@ -173,7 +173,8 @@ fn found_in_words(found: &str) -> String {
 
 /// The known word that is closest to `name`, if it is close enough to have been meant.
 fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let near = |other: &&String| distance(name, other) <= 1 + name.len() / 4 || other.contains(name) || name.contains(other.as_str());
+    let near =
+        |other: &&String| distance(name, other) <= 1 + name.len() / 4 || other.contains(name) || name.contains(other.as_str());
     known.iter().filter(near).min_by_key(|other| distance(name, other)).cloned()
 }
 
