@@ -90,6 +90,27 @@ pub fn line_of(text: &str, offset: usize) -> usize {
     1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// Where the value of a dotted path stands (`peer.1.address`: the second `[[peer]]`); when it is not written, where the
+/// innermost table that is written begins.
+#[must_use]
+pub fn span_of(text: &str, path: &str) -> Range<usize> {
+    use toml::de::{DeTable, DeValue};
+    let Ok(table) = DeTable::parse(text) else { return 0..0 };
+    let mut span = 0..0;
+    let mut value = DeValue::Table(table.into_inner());
+    for part in path.split('.') {
+        let next = match value {
+            DeValue::Table(mut table) => table.remove(part),
+            DeValue::Array(list) => part.parse().ok().and_then(|at: usize| list.into_iter().nth(at)),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        span = next.span();
+        value = next.into_inner();
+    }
+    span
+}
+
 /// Reads a whole TOML text into `T`.
 ///
 /// # Errors

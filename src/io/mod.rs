@@ -1,0 +1,1 @@
+//! All that touches the world: sockets, threads, clocks, disks. Decisions are made elsewhere and carried out here.
