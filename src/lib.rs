@@ -1,6 +1,8 @@
 //! Ringway: web browsers on one side, the organisation's telephones on the other.
 
+pub mod app;
 pub mod base;
+pub mod io;
 pub mod plan;
 pub mod policy;
 pub mod signalling;

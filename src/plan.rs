@@ -319,7 +319,7 @@ pub enum LegFailure {
 }
 
 /// What one leg received and sent: `rx_packets` = sent on or held + `rx_dropped` (RTP only).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct LegStats {
     /// RTP packets that arrived for this leg.
     pub rx_packets: u64,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::plan::LegStats;
 
 /// A call detail record: written once, when the call has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CallRecord {
     /// The gateway's own id of the call (what `ringway ladder` takes): 12 letters and digits.
     pub id: String,
@@ -34,7 +34,7 @@ pub struct CallRecord {
 }
 
 /// One leg's media, with a verdict that a person understands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct LegMedia {
     /// Counts.
     pub stats: LegStats,

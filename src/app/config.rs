@@ -1,0 +1,554 @@
+//! `ringway.toml`: one file, every key with a default but the domain, every mistake named with its file, line and key.
+//!
+//! One more key: a field here with its default, and a line with its comment in `init`'s template (a test compares the two).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Deserializer};
+
+use crate::policy::source::{self, Place, text_as, whole};
+
+/// What is wrong in `ringway.toml`, and where.
+pub type ConfigError = crate::policy::PolicyError;
+
+/// All of `ringway.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The SIP domain, which is the digest realm too: passwords are stored for it.
+    #[serde(deserialize_with = "domain")]
+    pub domain: String,
+    /// Where the database, its key and the certificate are kept.
+    #[serde(default = "data_dir")]
+    pub data_dir: PathBuf,
+    /// This machine's addresses that phones and browsers can reach; never empty after [`Config::load`].
+    #[serde(default, deserialize_with = "addresses")]
+    pub addresses: Vec<IpAddr>,
+    /// HTTPS: the page and the WebSocket.
+    #[serde(default)]
+    pub web: Web,
+    /// SIP over UDP.
+    #[serde(default)]
+    pub sip: Sip,
+    /// Audio.
+    #[serde(default)]
+    pub media: Media,
+    /// How long calls wait.
+    #[serde(default)]
+    pub calls: Calls,
+    /// Registrations.
+    #[serde(default)]
+    pub registrar: Registrar,
+    /// Passwords on the wire.
+    #[serde(default)]
+    pub digest: Digest,
+    /// Which profile is for whom.
+    #[serde(default)]
+    pub profiles: Profiles,
+    /// Where numbers go.
+    #[serde(default)]
+    pub dialplan: DialplanFile,
+    /// PBXs and trunks with a fixed address.
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<Peer>,
+    /// Logs.
+    #[serde(default)]
+    pub log: Log,
+    /// Where all this was read.
+    #[serde(skip)]
+    pub source: Source,
+}
+
+/// The file that a configuration came from, kept so that later checks can still name a line.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Source {
+    /// Its path as the command line gave it.
+    pub path: PathBuf,
+    text: String,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+/// `[web]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Web {
+    /// HTTPS and WSS.
+    #[serde(deserialize_with = "port")]
+    pub port: u16,
+    /// HTTP and WS without TLS; off when absent.
+    #[serde(deserialize_with = "some_port")]
+    pub plain_port: Option<u16>,
+    /// Pages of these origins may open the WebSocket; none: only the gateway's own.
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<String>,
+    /// A certificate chain in PEM; absent: self-signed, made at the first start.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { port: 8443, plain_port: None, allowed_origins: Vec::new(), certificate_file: None, key_file: None }
+    }
+}
+
+/// `[sip]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sip {
+    /// SIP over UDP, on each of `addresses`.
+    #[serde(deserialize_with = "port")]
+    pub udp_port: u16,
+    /// A longer message is refused (513).
+    #[serde(deserialize_with = "whole::<_, _, 2048, 1_048_576>")]
+    pub max_message_bytes: usize,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Self { udp_port: 5060, max_message_bytes: 65_535 }
+    }
+}
+
+/// `[media]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// One UDP port for the audio of all browsers.
+    #[serde(deserialize_with = "port")]
+    pub webrtc_port: u16,
+    /// UDP ports for phones and PBXs: two a stream (RTP even, RTCP odd).
+    pub rtp_ports: PortRange,
+    /// More calls at once are refused (503).
+    #[serde(deserialize_with = "whole::<_, _, 1, 100_000>")]
+    pub max_calls: usize,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self { webrtc_port: 20_000, rtp_ports: PortRange { first: 20_002, last: 29_999 }, max_calls: 500 }
+    }
+}
+
+/// `[calls]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calls {
+    /// How long a call rings before the caller hears "no answer".
+    #[serde(deserialize_with = "whole::<_, _, 5, 600>")]
+    pub ring_secs: u32,
+    /// How long a call outlives its browser's WebSocket.
+    #[serde(deserialize_with = "whole::<_, _, 0, 10>")]
+    pub websocket_grace_secs: u32,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { ring_secs: 60, websocket_grace_secs: 5 }
+    }
+}
+
+/// `[registrar]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registrar {
+    /// A shorter registration is refused (423).
+    #[serde(deserialize_with = "whole::<_, _, 1, 86_400>")]
+    pub min_expires_secs: u32,
+    /// A longer one is shortened to this.
+    #[serde(deserialize_with = "whole::<_, _, 1, 86_400>")]
+    pub max_expires_secs: u32,
+    /// For a registration that asks for none.
+    #[serde(deserialize_with = "whole::<_, _, 1, 86_400>")]
+    pub default_expires_secs: u32,
+    /// Devices of one account at once.
+    #[serde(deserialize_with = "whole::<_, _, 1, 100>")]
+    pub max_bindings_per_account: usize,
+}
+
+impl Default for Registrar {
+    fn default() -> Self {
+        Self { min_expires_secs: 60, max_expires_secs: 3600, default_expires_secs: 600, max_bindings_per_account: 10 }
+    }
+}
+
+/// `[digest]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Digest {
+    /// How long a challenge may be answered.
+    #[serde(deserialize_with = "whole::<_, _, 10, 86_400>")]
+    pub nonce_lifetime_secs: u32,
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self { nonce_lifetime_secs: 300 }
+    }
+}
+
+/// `[profiles]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profiles {
+    /// Of those who come by WebSocket.
+    pub browser: String,
+    /// Of those who register by UDP.
+    pub phone: String,
+    /// A directory of own `NAME.toml` profiles, which go over the built-in ones of the same name.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self { browser: "jssip".to_owned(), phone: "generic-phone".to_owned(), dir: None }
+    }
+}
+
+/// `[dialplan]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct DialplanFile {
+    /// An own dialplan in place of the built-in one.
+    pub file: Option<PathBuf>,
+}
+
+/// `[[peer]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// What the dialplan, logs and call records call it.
+    #[serde(deserialize_with = "peer_name")]
+    pub name: String,
+    /// Where it sends from and is sent to.
+    #[serde(deserialize_with = "peer_address")]
+    pub address: SocketAddr,
+    /// How it speaks.
+    #[serde(default = "peer_profile")]
+    pub profile: String,
+    /// Whether it may call without authenticating.
+    #[serde(default)]
+    pub trusted: bool,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least important line that is written.
+    pub level: LogLevel,
+    /// Whether numbers, addresses and names are shown in clear.
+    pub reveal: bool,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And what each call did, in about six lines.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word that a tracing filter takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// UDP ports from `first` (even) to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// An even port.
+    pub first: u16,
+    /// Above `first`.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Whether a port is in it.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
+    /// Reads `20002-29999`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
+        let range = Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? };
+        (range.first >= 1024 && range.first % 2 == 0 && range.last > range.first).then_some(range)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortRange {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = "two ports as \"20002-29999\": the first even and at least 1024, the last higher";
+        text_as(from, expected, Self::parse)
+    }
+}
+
+impl Config {
+    /// Reads the text of a configuration; relative paths in it are taken from the directory of `path`.
+    ///
+    /// # Errors
+    /// The first key that does not fit.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self = source::read(&path.display().to_string(), text)?;
+        config.source = Source { path: path.to_owned(), text: text.to_owned() };
+        config.check_keys_together()?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let Self { data_dir, web, profiles, dialplan, .. } = &mut config;
+        let paths = [&mut web.certificate_file, &mut web.key_file, &mut profiles.dir, &mut dialplan.file];
+        for path in paths.into_iter().flatten().chain([data_dir]) {
+            *path = base.join(&*path);
+        }
+        Ok(config)
+    }
+
+    /// Reads a configuration's file and finds this machine's addresses if it names none.
+    ///
+    /// # Errors
+    /// The file is not there or not readable, a key does not fit, or no address can be found.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                anyhow::anyhow!("{}: there is no such file; `ringway init` writes one, --config names another", path.display())
+            }
+            _ => anyhow::anyhow!("{}: {error}", path.display()),
+        })?;
+        let mut config = Self::parse(path, &text)?;
+        if config.addresses.is_empty() {
+            config.addresses = super::addresses::detect().context("finding this machine's addresses")?;
+        }
+        Ok(config)
+    }
+
+    /// An error about a key that was read well but does not fit what lies outside of the file (`peer.0.profile`).
+    #[must_use]
+    pub fn wrong(&self, path: &str, expected: &str, found: impl Into<String>) -> ConfigError {
+        let file = self.source.path.display().to_string();
+        let span = source::span_of(&self.source.text, path);
+        let key: Vec<&str> = path.split('.').filter(|part| part.parse::<usize>().is_err()).collect();
+        ConfigError::expected(Place { file: &file, text: &self.source.text, span }, &key.join("."), expected, found)
+    }
+
+    fn check_keys_together(&self) -> Result<(), ConfigError> {
+        let Self { web, sip, media, registrar, peers, .. } = self;
+        if web.plain_port == Some(web.port) {
+            return Err(self.wrong("web.plain_port", "another port than web.port", web.port.to_string()));
+        }
+        match (&web.certificate_file, &web.key_file) {
+            (Some(_), None) => return Err(self.wrong("web.certificate_file", "key_file beside it", "it alone")),
+            (None, Some(_)) => return Err(self.wrong("web.key_file", "certificate_file beside it", "it alone")),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if media.webrtc_port == sip.udp_port {
+            return Err(self.wrong("media.webrtc_port", "another port than sip.udp_port", sip.udp_port.to_string()));
+        }
+        for (key, port) in [("sip.udp_port", sip.udp_port), ("media.webrtc_port", media.webrtc_port)] {
+            if media.rtp_ports.contains(port) {
+                let found = format!("{}-{}", media.rtp_ports.first, media.rtp_ports.last);
+                return Err(self.wrong("media.rtp_ports", &format!("a range without {key} ({port})"), found));
+            }
+        }
+        let (min, max, default) = (registrar.min_expires_secs, registrar.max_expires_secs, registrar.default_expires_secs);
+        if min > max {
+            return Err(self.wrong("registrar.max_expires_secs", &format!("at least min_expires_secs ({min})"), max.to_string()));
+        }
+        if !(min..=max).contains(&default) {
+            let expected = format!("min_expires_secs to max_expires_secs ({min} to {max})");
+            return Err(self.wrong("registrar.default_expires_secs", &expected, default.to_string()));
+        }
+        for (i, peer) in peers.iter().enumerate() {
+            if peers[..i].iter().any(|other| other.name == peer.name) {
+                let found = format!("\"{}\" twice", peer.name);
+                return Err(self.wrong(&format!("peer.{i}.name"), "a name that no other peer has", found));
+            }
+            if peers[..i].iter().any(|other| other.address == peer.address) {
+                let found = format!("{} twice", peer.address);
+                return Err(self.wrong(&format!("peer.{i}.address"), "an address that no other peer has", found));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn data_dir() -> PathBuf {
+    PathBuf::from("data")
+}
+
+fn peer_profile() -> String {
+    "generic-pbx".to_owned()
+}
+
+fn port<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    struct Port;
+    impl serde::de::Visitor<'_> for Port {
+        type Value = u16;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a port number 1 to 65535")
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u16, E> {
+            let wrong = || E::invalid_value(serde::de::Unexpected::Signed(value), &self);
+            u16::try_from(value).ok().filter(|port| *port != 0).ok_or_else(wrong)
+        }
+    }
+    from.deserialize_i64(Port)
+}
+
+fn some_port<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
+    port(from).map(Some)
+}
+
+/// What a SIP domain may be: a host name in lower case, or an address.
+#[must_use]
+pub(super) fn is_domain(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label = |label: &str| !label.is_empty() && label.bytes().all(fits) && !label.starts_with('-') && !label.ends_with('-');
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn domain<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let parse = |text: &str| is_domain(text).then(|| text.to_owned());
+    text_as(from, "a domain in lower case, as \"phones.example.org\"", parse)
+}
+
+/// An address that others can reach: neither everyone's nor a group's.
+#[must_use]
+pub(super) fn reachable(text: &str) -> Option<IpAddr> {
+    text.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast())
+}
+
+fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpAddr>, D::Error> {
+    #[derive(PartialEq)]
+    struct Address(IpAddr);
+    impl<'de> Deserialize<'de> for Address {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            text_as(from, "an IP address of this machine, as \"192.168.1.10\" or \"fd00::10\"", reachable).map(Self)
+        }
+    }
+    let mut list: Vec<IpAddr> = Vec::<Address>::deserialize(from)?.into_iter().map(|Address(ip)| ip).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    list.retain(|ip| seen.insert(*ip));
+    Ok(list)
+}
+
+fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Origin(String);
+    impl<'de> Deserialize<'de> for Origin {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            let parse = |text: &str| {
+                let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+                let fits = !host.is_empty() && !host.contains(['/', ' ', '*', '?', '#']);
+                fits.then(|| Self(text.to_ascii_lowercase()))
+            };
+            text_as(from, "an origin without a path, as \"https://phone.example.org\"", parse)
+        }
+    }
+    Ok(Vec::<Origin>::deserialize(from)?.into_iter().map(|Origin(text)| text).collect())
+}
+
+fn peer_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let parse = |text: &str| (!text.is_empty() && text.bytes().all(fits)).then(|| text.to_owned());
+    text_as(from, "a name of lower-case letters, digits, - _ .", parse)
+}
+
+/// An address with a port, or alone for SIP's own port.
+fn peer_address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let parse = |text: &str| {
+        let alone = || text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 5060));
+        let address = text.parse().ok().or_else(alone);
+        address.filter(|address| !address.ip().is_unspecified() && !address.ip().is_multicast() && address.port() != 0)
+    };
+    text_as(from, "an IP address with a port, as \"10.0.0.2:5060\" or \"[fd00::2]:5060\"", parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("etc/ringway.toml"), text)
+    }
+
+    #[test]
+    fn three_lines_are_enough() {
+        let config = parse("domain = \"a.org\"\n[[peer]]\nname = \"pbx\"\naddress = \"10.0.0.2\"\n").expect("it reads");
+        assert_eq!(config.data_dir, Path::new("etc/data"), "seen from the file's directory");
+        assert_eq!(config.peers[0].address, "10.0.0.2:5060".parse().expect("an address"));
+        assert_eq!((config.peers[0].profile.as_str(), config.peers[0].trusted), ("generic-pbx", false));
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_line_key_and_what_was_expected() {
+        let cases = [
+            ("", "1: domain: expected this key, found nothing"),
+            ("domain = \"A b\"", "1: domain: expected a domain in lower case, as \"phones.example.org\", found \"A b\""),
+            ("domain = \"a\"\n[sip]\nudp_prot = 5060", "3: sip.udp_prot: no such key; did you mean udp_port?"),
+            ("domain = \"a\"\n[sip]\nudp_port = \"abc\"", "3: sip.udp_port: expected a port number 1 to 65535, found \"abc\""),
+            ("domain = \"a\"\n[sip]\nudp_port = 70000", "3: sip.udp_port: expected a port number 1 to 65535, found 70000"),
+            (
+                "domain = \"a\"\naddresses = [\n\"10.0.0.1\",\n\"0.0.0.0\"]",
+                "4: addresses: expected an IP address of this machine",
+            ),
+            ("domain = \"a\"\n[media]\nrtp_ports = \"9-8\"", "3: media.rtp_ports: expected two ports as"),
+            (
+                "domain = \"a\"\n[media]\nwebrtc_port = 20004",
+                "2: media.rtp_ports: expected a range without media.webrtc_port (20004)",
+            ),
+            (
+                "domain = \"a\"\n[calls]\nwebsocket_grace_secs = 11",
+                "3: calls.websocket_grace_secs: expected a whole number 0 to 10, found 11",
+            ),
+            ("domain = \"a\"\n[calls]\nring_seconds = 11", "3: calls.ring_seconds: no such key; did you mean ring_secs?"),
+            (
+                "domain = \"a\"\n[registrar]\nmin_expires_secs = 4000",
+                "2: registrar.max_expires_secs: expected at least min_expires_secs (4000)",
+            ),
+            ("domain = \"a\"\n[web]\nkey_file = \"k\"", "3: web.key_file: expected certificate_file beside it, found it alone"),
+            ("domain = \"a\"\n[web]\nallowed_origins = [\"*\"]", "3: web.allowed_origins: expected an origin without a path"),
+            ("domain = \"a\"\n[log]\nlevel = \"loud\"", "3: log.level: expected one of \"error\""),
+            ("domain = \"a\"\n[log]\nreveal = 1", "3: log.reveal: expected true or false, found 1"),
+            ("domain = \"a\"\n[[peer]]\nname = \"p\"\naddress = \"pbx\"", "4: peer.address: expected an IP address with a port"),
+            ("domain = \"a\"\n[[peer]]\nname = \"p\"", "2: peer.address: expected this key"),
+            (
+                "domain = \"a\"\n[[peer]]\nname = \"p\"\naddress = \"10.0.0.1\"\n[[peer]]\nname = \"p\"\naddress = \"10.0.0.2\"",
+                "6: peer.name: expected a name that no other peer has, found \"p\" twice",
+            ),
+            ("domain = \"a\"\ndomain = \"b\"", "2: "),
+            ("domain = ", "1: not valid TOML"),
+        ];
+        for (text, expected) in cases {
+            let found = parse(text).expect_err(text).to_string();
+            assert!(found.starts_with(&format!("etc/ringway.toml:{expected}")), "{text}\nexpected {expected}\nfound    {found}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! All that touches the world: sockets, threads, clocks, disks. Decisions are made elsewhere and carried out here.
+
+pub mod store;

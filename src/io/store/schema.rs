@@ -1,0 +1,62 @@
+//! The tables, as steps from one version to the next; a step is never changed once it has been released.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+const STEPS: [&str; 1] = ["
+    CREATE TABLE accounts (
+        name TEXT PRIMARY KEY,
+        number TEXT UNIQUE,
+        display_name TEXT,
+        realm TEXT NOT NULL,
+        ha1 BLOB NOT NULL           -- sealed: see secret.rs
+    ) STRICT;
+    CREATE TABLE calls (
+        id TEXT PRIMARY KEY,
+        caller TEXT NOT NULL,
+        dialled TEXT NOT NULL,
+        because TEXT NOT NULL,
+        sip_call_id_a TEXT,
+        sip_call_id_b TEXT,
+        started_unix_ms INTEGER NOT NULL,
+        answered_unix_ms INTEGER,
+        ended_unix_ms INTEGER NOT NULL,
+        status INTEGER NOT NULL,
+        ended_by TEXT NOT NULL,
+        pipeline TEXT NOT NULL,
+        media TEXT NOT NULL         -- JSON: both legs' counts and verdicts
+    ) STRICT;
+    CREATE INDEX calls_by_start ON calls (started_unix_ms);
+    CREATE TABLE sip_trace (
+        seq INTEGER PRIMARY KEY,
+        unix_us INTEGER NOT NULL,
+        call TEXT,
+        rx INTEGER NOT NULL,
+        transport TEXT NOT NULL,
+        local TEXT NOT NULL,
+        remote TEXT NOT NULL,
+        peer TEXT NOT NULL,
+        bytes BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX sip_trace_by_call ON sip_trace (call) WHERE call IS NOT NULL;
+"];
+
+/// Brings the database to the newest version.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let known = u32::try_from(STEPS.len()).expect("a handful");
+    // Immediate: of two processes that start at once, one waits for the other and then finds nothing left to do.
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for step in &STEPS[found as usize..] {
+        transaction.execute_batch(step)?;
+    }
+    if found < known {
+        transaction.pragma_update(None, "user_version", known)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Where a number goes: `dialplan/*.toml`, rules from top to bottom, the first that matches decides.
+//!
+//! `file` reads the words that people write (patterns, targets, who calls); here the rules are put in order, asked, and run
+//! against the file's own `[[test]]` blocks. One more thing to match: a field of `RawRule` in `file`, a line in
+//! [`Dialplan::route`], a sentence in `dialplan/default.toml`.
+
+mod file;
+
+use std::fmt;
+
+use super::source::PolicyError;
+use file::{From, Pattern, To};
+
+/// What a caller wants, with all that a rule may look at. The account behind `dialled` has been looked up already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent<'a> {
+    /// The user part of the Request-URI, percent-decoded: a number or a name.
+    pub dialled: &'a str,
+    /// The name of the account that has this name or number, if there is one.
+    pub account: Option<&'a str>,
+    /// Who calls: an account's name, or a peer's.
+    pub from: Caller<'a>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller<'a> {
+    /// Someone with an account, who proved it.
+    Account(&'a str),
+    /// A peer by address, by its name in the configuration.
+    Peer(&'a str),
+}
+
+/// What the dialplan decided, and by which rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Where the call goes.
+    pub target: Target,
+    /// For the log, the CDR and `ringway check`: `rule "echo", dialplan/default.toml:12`.
+    pub because: String,
+}
+
+/// Where a call goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The bindings of this account.
+    Account(String),
+    /// A peer by its name in the configuration, with the number that it is sent.
+    Peer {
+        /// The peer's name.
+        peer: String,
+        /// The user part of the Request-URI toward it.
+        number: String,
+    },
+    /// The gateway answers and sends back what it hears.
+    Echo,
+    /// The gateway answers and plays a sine.
+    Tone {
+        /// Its pitch.
+        hz: u16,
+    },
+    /// Refused with this SIP status.
+    Refuse {
+        /// 4xx to 6xx.
+        status: u16,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(name) => write!(f, "account {name}"),
+            Self::Peer { peer, number } => write!(f, "peer:{peer} {number}"),
+            Self::Echo => f.write_str("echo"),
+            Self::Tone { hz } => write!(f, "tone:{hz}"),
+            Self::Refuse { status } => write!(f, "refuse:{status}"),
+        }
+    }
+}
+
+/// The rules of one file, in their order, with the tests that stand beside them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialplan {
+    file: String,
+    rules: Vec<Rule>,
+    tests: Vec<Test>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    name: String,
+    line: usize,
+    /// None: any number, as long as an account has it.
+    dial: Option<Pattern>,
+    from: From,
+    to: To,
+    strip: usize,
+    prepend: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Test {
+    line: usize,
+    dial: String,
+    from: TestCaller,
+    account: Option<String>,
+    expect: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TestCaller {
+    Account(String),
+    Peer(String),
+}
+
+/// What one `[[test]]` of a dialplan came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestOutcome {
+    /// Where it stands: `dialplan/default.toml:31`.
+    pub place: String,
+    /// What it dials.
+    pub dial: String,
+    /// What it expects.
+    pub expected: Target,
+    /// What the rules say.
+    pub found: Decision,
+}
+
+impl TestOutcome {
+    /// Whether the rules do what the test expects.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.expected == self.found.target
+    }
+}
+
+impl fmt::Display for TestOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, dial, expected, found } = self;
+        if self.passed() {
+            write!(f, "{place}: {dial} -> {expected}, by {}", found.because)
+        } else {
+            write!(f, "{place}: {dial}: expected {expected}, found {}, by {}", found.target, found.because)
+        }
+    }
+}
+
+/// The dialplan that the binary brings along: its file's name and its text.
+pub const DEFAULT: (&str, &str) = ("dialplan/default.toml", include_str!("../../../dialplan/default.toml"));
+
+impl Dialplan {
+    /// Reads a dialplan's file.
+    ///
+    /// # Errors
+    /// The first key that does not fit, with its line.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, PolicyError> {
+        file::parse(file_name, text)
+    }
+
+    /// Where a call goes: the first rule that matches decides; when none does, 404.
+    #[must_use]
+    pub fn route(&self, intent: &Intent<'_>) -> Decision {
+        let decide = |rule: &Rule| Some(Decision { target: rule.target(intent)?, because: rule.because(&self.file) });
+        self.rules.iter().find_map(decide).unwrap_or_else(|| Decision {
+            target: Target::Refuse { status: 404 },
+            because: format!("no rule of {} matches", self.file),
+        })
+    }
+
+    /// Runs the file's own tests.
+    #[must_use]
+    pub fn run_tests(&self) -> Vec<TestOutcome> {
+        let run = |test: &Test| {
+            let from = match &test.from {
+                TestCaller::Account(name) => Caller::Account(name),
+                TestCaller::Peer(name) => Caller::Peer(name),
+            };
+            let found = self.route(&Intent { dialled: &test.dial, account: test.account.as_deref(), from });
+            let place = format!("{}:{}", self.file, test.line);
+            TestOutcome { place, dial: test.dial.clone(), expected: test.expect.clone(), found }
+        };
+        self.tests.iter().map(run).collect()
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn rules_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The peers that rules name, each with the rule's place, so that a name that the configuration lacks is found at once.
+    pub fn peers_named(&self) -> impl Iterator<Item = (&str, String)> {
+        self.rules.iter().flat_map(|rule| {
+            let to = if let To::Peer(name) = &rule.to { Some(name) } else { None };
+            let from = if let From::Peer(name) = &rule.from { Some(name) } else { None };
+            to.into_iter().chain(from).map(|name| (name.as_str(), rule.because(&self.file)))
+        })
+    }
+}
+
+impl Rule {
+    fn target(&self, intent: &Intent<'_>) -> Option<Target> {
+        let dialled = match &self.dial {
+            Some(pattern) => pattern.matches(intent.dialled),
+            None => intent.account.is_some(),
+        };
+        if !dialled || !self.from.matches(intent.from) {
+            return None;
+        }
+        Some(match &self.to {
+            To::Echo => Target::Echo,
+            To::Tone(hz) => Target::Tone { hz: *hz },
+            To::Refuse(status) => Target::Refuse { status: *status },
+            // A number that no account has is for the rules below.
+            To::Account => Target::Account(intent.account?.to_owned()),
+            To::Peer(peer) => Target::Peer { peer: peer.clone(), number: self.number(intent.dialled) },
+        })
+    }
+
+    fn number(&self, dialled: &str) -> String {
+        let kept = dialled.char_indices().nth(self.strip).map_or("", |(at, _)| &dialled[at..]);
+        format!("{}{kept}", self.prepend)
+    }
+
+    fn because(&self, file: &str) -> String {
+        format!("rule \"{}\", {file}:{}", self.name, self.line)
+    }
+}
