@@ -2,7 +2,9 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod auth;
+pub mod call;
 pub mod dialog;
+pub mod engine;
 mod flow;
 pub mod offer;
 pub mod record;

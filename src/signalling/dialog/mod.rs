@@ -104,7 +104,7 @@ impl Dialog {
 
     /// A request of ours within the dialog, up to and with CSeq; `via` is its top Via. An ACK to a 2xx has its INVITE's
     /// number: `local_seq` as it stands.
-    pub fn request(&mut self, method: Method, via: &str) -> Writer {
+    pub fn request(&mut self, method: Method, via: &str, max_forwards: u8) -> Writer {
         if method != Method::Ack {
             self.local_seq += 1;
         }
@@ -113,7 +113,7 @@ impl Dialog {
         Writer::request(method, &self.remote_target)
             .header("Via", via)
             .headers("Route", &self.route_set)
-            .header("Max-Forwards", 70)
+            .header("Max-Forwards", max_forwards)
             .header("From", format_args!("{};tag={}", self.local, self.local_tag))
             .header("To", format_args!("{}{remote_tag}", self.remote))
             .header("Call-ID", &self.call_id)

@@ -66,7 +66,10 @@ struct Client<O> {
     key: (String, Method),
     flow: Flow,
     request: Bytes,
+    /// The ACK that was sent, and for a 2xx where to and to which tag.
     ack: Option<Bytes>,
+    ack_flow: Flow,
+    acked_tag: Option<String>,
     armed: Armed,
     owner: O,
     call: Option<Arc<str>>,
@@ -259,7 +262,7 @@ impl<O: Copy> Table<O> {
             (ClientMachine::Other(client_other::START.0), client_other::START.1)
         };
         let key = (branch.to_owned(), method);
-        let client = Client { machine, key: key.clone(), flow, request, ack: None, armed: Armed::new(), owner, call };
+        let client = Client { machine, key: key.clone(), flow, request, ack: None, ack_flow: flow, acked_tag: None, armed: Armed::new(), owner, call };
         let id = self.clients.insert(client);
         self.by_branch.insert(key, id);
         self.client_acts(now, id, acts, None, out);
@@ -272,6 +275,18 @@ impl<O: Copy> Table<O> {
         let Some(bytes) = like_invite(&client.request, Method::Cancel, None) else { return };
         let (branch, flow, call) = (client.key.0.clone(), client.flow, client.call.clone());
         self.send_request(now, Method::Cancel, &branch, flow, bytes, owner, call, out);
+    }
+
+    /// The owner has acknowledged a 2xx: each time that it comes again, so does the ACK (RFC 3261 section 13.2.2.4).
+    pub fn acknowledged(&mut self, invite: ClientId, flow: Flow, ack: Bytes, remote_tag: Option<String>) {
+        if let Some(client) = self.clients.get_mut(invite) {
+            (client.ack, client.ack_flow, client.acked_tag) = (Some(ack), flow, remote_tag);
+        }
+    }
+
+    /// Forgets an INVITE that was cancelled and never answered.
+    pub fn abandon(&mut self, invite: ClientId) {
+        self.end_client(invite);
     }
 
     /// A response came in: its transaction and owner when it is theirs to act on.
@@ -301,6 +316,12 @@ impl<O: Copy> Table<O> {
             }
         };
         let up = acts.contains(&Act::Up);
+        // A 2xx again: its ACK was lost, and is sent again without troubling the owner.
+        let again = client.acked_tag.is_some() && status / 100 == 2 && to_tag(response) == client.acked_tag;
+        if let Some(ack) = client.ack.clone().filter(|_| again) {
+            out.push(Transmit { flow: client.ack_flow, bytes: ack, call: client.call.clone() });
+            return None;
+        }
         self.client_acts(now, id, acts, Some(response), out);
         if ended {
             self.end_client(id);
@@ -446,6 +467,10 @@ fn disarm(deadlines: &mut Deadlines<(Which, Timer)>, armed: &mut Armed, timer: T
     if let Some(at) = armed.iter().position(|(t, _, _)| *t == timer) {
         deadlines.disarm(armed.remove(at).2);
     }
+}
+
+fn to_tag(response: &Message) -> Option<String> {
+    response.to().ok().and_then(|to| to.tag().map(str::to_owned))
 }
 
 /// The CANCEL or the ACK to a failure that goes with an INVITE: its Request-URI, top Via, Route, From, Call-ID and CSeq

@@ -24,5 +24,5 @@ pub use lex::{Params, comma_values, quote, unquote};
 pub use message::{Framing, MAX_HEADERS, MAX_MESSAGE_BYTES, Message, ParseError};
 pub use method::Method;
 pub use name::HeaderName;
-pub use uri::{Host, Scheme, Uri};
+pub use uri::{Host, Scheme, Uri, escape_user};
 pub use write::{Writer, reason_phrase, response_to};

@@ -169,6 +169,20 @@ pub(super) fn host_and_port(text: &[u8]) -> Result<(Host<'_>, Option<u16>), Malf
     Ok((host, port))
 }
 
+/// The user part of a SIP URI of ours: what its grammar does not allow is escaped (RFC 3261 section 25.1, `user`).
+#[must_use]
+pub fn escape_user(user: &str) -> String {
+    use fmt::Write as _;
+    user.bytes().fold(String::with_capacity(user.len()), |mut out, b| {
+        if b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            write!(out, "%{b:02X}").expect("writing to memory does not fail");
+        }
+        out
+    })
+}
+
 fn decode_percent(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());

@@ -1,0 +1,242 @@
+//! New requests: what every one of them must pass (RFC 3261 section 8.2), and who may go on (section 22).
+
+use std::net::SocketAddr;
+
+use super::{Engine, Output, QueryId, Unavailable};
+use crate::base::Now;
+use crate::policy::account::Account;
+use crate::signalling::auth::Claim;
+use crate::signalling::flow::Flow;
+use crate::signalling::registrar::RegisterError;
+use crate::signalling::transaction::ServerId;
+use crate::wire::sip::digest::{Algorithm, Credentials};
+use crate::wire::sip::{HeaderName, Message, Method, Scheme, Writer, response_to};
+
+/// What the gateway answers to; also what 405 and 501 say.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE";
+/// Extensions that may be required of us: RFC 5626's is the registrar's.
+const SUPPORTED: [&str; 1] = ["outbound"];
+
+/// A request with a transaction, not yet answered.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) request: Message,
+    pub(super) server: ServerId,
+    pub(super) flow: Flow,
+    pub(super) source: SocketAddr,
+}
+
+/// Who a caller has turned out to be.
+#[derive(Debug, Clone)]
+pub(super) enum Party {
+    Account(Account),
+    Peer(String),
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The account that it claims to come from.
+    Proof { credentials: Box<Credentials>, algorithm: Algorithm },
+    /// The account that it dials.
+    Callee { caller: Party },
+}
+
+/// A request that waits for the directory.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) arrived: Arrived,
+    pub(super) flow: Flow,
+    pub(super) stage: Stage,
+}
+
+impl Engine {
+    pub(super) fn on_new_request(&mut self, now: Now, method: Method, arrived: Arrived, out: &mut Vec<Output>) {
+        if method == Method::Cancel {
+            return self.on_cancel(now, &arrived, out);
+        }
+        if let Err((status, headers)) = screen(&arrived.request, method) {
+            let writer = self.response(&arrived, status, "");
+            let writer = headers.into_iter().fold(writer, |w, (name, value)| w.header(name, value));
+            return self.finish(now, &arrived, status, writer.end(), out);
+        }
+        if arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
+            return self.on_dialog_request(now, method, arrived, out);
+        }
+        match method {
+            Method::Options => {
+                let writer = self.response(&arrived, 200, "").header("Allow", ALLOW).header("Accept", "application/sdp");
+                self.finish(now, &arrived, 200, writer.end(), out);
+            }
+            Method::Bye => self.refuse(now, &arrived, 481, "", out),
+            Method::Invite | Method::Register => self.authenticate(now, method, arrived, out),
+            _ => {
+                let writer = self.response(&arrived, 405, "").header("Allow", ALLOW);
+                self.finish(now, &arrived, 405, writer.end(), out);
+            }
+        }
+    }
+
+    fn authenticate(&mut self, now: Now, method: Method, arrived: Arrived, out: &mut Vec<Output>) {
+        if method == Method::Invite
+            && let Flow::Udp { remote, .. } = arrived.flow
+            && let Some(peer) = self.config.peer_at(remote).filter(|peer| peer.trusted)
+        {
+            let caller = Party::Peer(peer.name.clone());
+            return self.look_up_callee(now, arrived, caller, out);
+        }
+        let claim = {
+            let lines = arrived.request.lines(HeaderName::Authorization).chain(arrived.request.lines(HeaderName::ProxyAuthorization));
+            self.authenticator.read(now, lines)
+        };
+        match claim {
+            Claim::None => self.challenge(now, &arrived, false, out),
+            Claim::Stale => self.challenge(now, &arrived, true, out),
+            Claim::Check(credentials, algorithm) => {
+                let name = credentials.username.to_ascii_lowercase();
+                self.ask(arrived, Stage::Proof { credentials, algorithm }, name, out);
+            }
+        }
+    }
+
+    fn challenge(&mut self, now: Now, arrived: &Arrived, stale: bool, out: &mut Vec<Output>) {
+        let algorithms = self.profile_of(arrived.flow).digest.clone();
+        let challenges = self.authenticator.challenges(now, &mut self.rng, &algorithms, stale);
+        let writer = self.response(arrived, 401, "").headers("WWW-Authenticate", challenges);
+        self.finish(now, arrived, 401, writer.end(), out);
+    }
+
+    pub(super) fn ask(&mut self, arrived: Arrived, stage: Stage, name_or_number: String, out: &mut Vec<Output>) {
+        let query = QueryId(self.mint());
+        let flow = arrived.flow;
+        self.waiting.insert(query, Waiting { arrived, flow, stage });
+        out.push(Output::Query { query, name_or_number });
+    }
+
+    pub(super) fn on_account(&mut self, now: Now, query: QueryId, account: Result<Option<Account>, Unavailable>, out: &mut Vec<Output>) {
+        // Cancelled, or its flow closed, in the meantime.
+        let Some(Waiting { arrived, stage, .. }) = self.waiting.remove(&query) else { return };
+        let Ok(account) = account else {
+            return self.refuse(now, &arrived, 503, "Directory not available", out);
+        };
+        match stage {
+            Stage::Callee { caller } => self.route(now, arrived, caller, account, out),
+            Stage::Proof { credentials, algorithm } => {
+                let method = arrived.request.method().expect("only requests wait");
+                let proven = self.authenticator.verify(now, &credentials, algorithm, method.as_str(), account.as_ref());
+                match account.filter(|_| proven) {
+                    None => self.challenge(now, &arrived, false, out),
+                    Some(account) if method == Method::Register => self.register(now, &arrived, &account, out),
+                    Some(account) => self.look_up_callee(now, arrived, Party::Account(account), out),
+                }
+            }
+        }
+    }
+
+    fn register(&mut self, now: Now, arrived: &Arrived, account: &Account, out: &mut Vec<Output>) {
+        let request = &arrived.request;
+        let to = request.to().expect("checked");
+        // RFC 3261 section 10.3, step 5: the AOR must be one of ours, and, step 3, the account's own.
+        if !matches!(to.uri.scheme, Scheme::Sip | Scheme::Sips) {
+            return self.refuse(now, arrived, 400, "To is no SIP address", out);
+        }
+        let names_account = to.uri.user_decoded().is_some_and(|user| user.eq_ignore_ascii_case(&account.name) || Some(&user) == account.number.as_ref());
+        if !names_account {
+            return self.refuse(now, arrived, 403, "Not your address", out);
+        }
+        match self.registrar.register(now.mono, &account.name, request, arrived.flow) {
+            Ok(contacts) => {
+                let outbound = request.lists(HeaderName::Supported, "outbound") && contacts.iter().any(|c| c.contains(";reg-id="));
+                let mut writer = self.response(arrived, 200, "").headers("Contact", contacts).header("Supported", "outbound, path");
+                if outbound {
+                    writer = writer.header("Require", "outbound");
+                }
+                self.finish(now, arrived, 200, writer.end(), out);
+            }
+            Err(RegisterError::BadContact) => self.refuse(now, arrived, 400, "Contact cannot be used", out),
+            Err(RegisterError::OutOfOrder) => self.refuse(now, arrived, 500, "CSeq is out of order", out),
+            Err(RegisterError::TooBrief { min_expires_secs }) => {
+                let writer = self.response(arrived, 423, "").header("Min-Expires", min_expires_secs);
+                self.finish(now, arrived, 423, writer.end(), out);
+            }
+        }
+    }
+
+    fn on_cancel(&mut self, now: Now, arrived: &Arrived, out: &mut Vec<Output>) {
+        let Some(invite) = self.transactions.invite_of(&arrived.request) else {
+            return self.refuse(now, arrived, 481, "", out);
+        };
+        let writer = self.response(arrived, 200, "");
+        self.finish(now, arrived, 200, writer.end(), out);
+        let waiting = self.waiting.iter().find(|(_, w)| w.arrived.server == invite).map(|(query, _)| *query);
+        if let Some(waiting) = waiting.and_then(|query| self.waiting.remove(&query)) {
+            return self.refuse(now, &waiting.arrived, 487, "", out);
+        }
+        if let Some(key) = self.call_by_invite(invite) {
+            self.with_call(now, key, out, |call, acts| call.on_cancel(now, acts));
+        }
+    }
+
+    /// A response with a tag of ours in To, ready for more headers.
+    pub(super) fn response(&mut self, arrived: &Arrived, status: u16, reason: &str) -> Writer {
+        let tag = self.rng.token(22);
+        response_to(&arrived.request, status, reason, Some(&tag), arrived.source)
+    }
+
+    pub(super) fn refuse(&mut self, now: Now, arrived: &Arrived, status: u16, reason: &str, out: &mut Vec<Output>) {
+        let writer = self.response(arrived, status, reason);
+        self.finish(now, arrived, status, writer.end(), out);
+    }
+
+    pub(super) fn finish(&mut self, now: Now, arrived: &Arrived, status: u16, bytes: Vec<u8>, out: &mut Vec<Output>) {
+        let mut sent = Vec::new();
+        if let Some(call) = &self.in_hand {
+            self.transactions.belongs_to(arrived.server, call.clone());
+        }
+        self.transactions.respond(now.mono, arrived.server, status, bytes.into(), &mut sent);
+        self.transmit(now, sent, out);
+    }
+}
+
+type Refusal = (u16, Vec<(&'static str, String)>);
+
+/// RFC 3261 section 8.2, in its order.
+fn screen(request: &Message, method: Method) -> Result<(), Refusal> {
+    if method == Method::Other {
+        return Err((501, vec![("Allow", ALLOW.to_owned())]));
+    }
+    if request.max_forwards() == Ok(Some(0)) {
+        return Err((483, vec![]));
+    }
+    let scheme = request.request_uri().map(|uri| uri.scheme);
+    if scheme == Ok(Scheme::Other) || (scheme == Ok(Scheme::Tel) && method != Method::Invite) {
+        return Err((416, vec![]));
+    }
+    let required = request.values(HeaderName::Require).chain(request.values(HeaderName::ProxyRequire)).flatten();
+    let unknown: Vec<String> = required
+        .filter(|tag| !SUPPORTED.iter().any(|s| tag.eq_ignore_ascii_case(s.as_bytes())))
+        .map(|tag| String::from_utf8_lossy(tag).into_owned())
+        .collect();
+    if !unknown.is_empty() {
+        return Err((420, vec![("Unsupported", unknown.join(", "))]));
+    }
+    screen_body(request, method)
+}
+
+fn screen_body(request: &Message, method: Method) -> Result<(), Refusal> {
+    if !matches!(method, Method::Invite | Method::Update) {
+        return Ok(());
+    }
+    let accepts = request.values(HeaderName::Accept).flatten().map(|v| v.split(|&b| b == b';').next().unwrap_or_default().to_ascii_lowercase());
+    let accepts: Vec<Vec<u8>> = accepts.collect();
+    let takes_sdp = accepts.is_empty() || accepts.iter().any(|a| matches!(a.trim_ascii(), b"application/sdp" | b"application/*" | b"*/*"));
+    if !takes_sdp {
+        return Err((406, vec![]));
+    }
+    let plain = request.line(HeaderName::ContentEncoding).is_none_or(|e| e.eq_ignore_ascii_case(b"identity"));
+    let is_sdp = request.body().is_empty() || request.content_type().is_some_and(|t| t.eq_ignore_ascii_case(b"application/sdp"));
+    if !is_sdp || !plain {
+        return Err((415, vec![("Accept", "application/sdp".to_owned())]));
+    }
+    Ok(())
+}
