@@ -139,7 +139,7 @@ fn render(args: &InitArgs) -> String {
         ("{domain}", escape(args.domain.as_deref().unwrap_or(DOMAIN))),
         ("{data_dir}", data_dir),
         ("{addresses}", quoted.join(", ")),
-        ("{web_port}", args.web_port.unwrap_or(Web::default().port).to_string()),
+        ("{web_port}", args.web_port.unwrap_or_else(|| Web::default().port).to_string()),
         ("{plain_port}", plain),
         ("{udp_port}", args.udp_port.unwrap_or(sip.udp_port).to_string()),
         ("{webrtc_port}", args.webrtc_port.unwrap_or(media.webrtc_port).to_string()),

@@ -1,3 +1,4 @@
 //! All that touches the world: sockets, threads, clocks, disks. Decisions are made elsewhere and carried out here.
 
+pub mod page;
 pub mod store;

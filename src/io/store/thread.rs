@@ -38,7 +38,7 @@ type Reply = Box<dyn FnOnce(u64, Result<Option<Account>, StoreError>) + Send>;
 
 enum Request {
     Account { token: u64, wanted: String, reply: Reply },
-    Record(CallRecord),
+    Record(Box<CallRecord>),
     Trace(TraceRecord),
     Stop,
 }
@@ -99,7 +99,7 @@ impl StoreHandle {
 
     /// Keeps the record of a call that has ended.
     pub fn record(&self, record: CallRecord) {
-        if self.queue.try_send(Request::Record(record)).is_err() {
+        if self.queue.try_send(Request::Record(Box::new(record))).is_err() {
             let dropped = 1 + self.counts.dropped_calls.fetch_add(1, Ordering::Relaxed);
             tracing::error!(dropped, "call record dropped: the database cannot keep up");
         }
@@ -157,7 +157,7 @@ impl Writer {
             for request in std::iter::once(first).chain(requests.try_iter().take(BATCH)) {
                 match request {
                     Request::Account { token, wanted, reply } => reply(token, self.store.account_by_name_or_number(&wanted)),
-                    Request::Record(record) => calls.push(record),
+                    Request::Record(record) => calls.push(*record),
                     Request::Trace(record) => {
                         self.counts.queued_trace.fetch_sub(1, Ordering::Relaxed);
                         trace.push(record);

@@ -1,0 +1,72 @@
+// Ringtone, ringback and key clicks, made by WebAudio: no file to load. Pitches and pauses are those of the telephone.
+
+let context;
+
+/** The one audio context; must first be asked for after a click, or the browser keeps it silent. */
+export function audioContext() {
+  context ??= new AudioContext();
+  if (context.state === 'suspended') context.resume().catch(() => {});
+  return context;
+}
+
+// [seconds of sound, seconds of silence, pitches]
+const RINGTONE = { bursts: [0.35, 0.2, 0.35, 2.1], hertz: [587, 740], gain: 0.12 };
+const RINGBACK = { bursts: [1, 4], hertz: [425], gain: 0.06 };
+
+/** Plays a pattern until the returned function is called. */
+function repeat({ bursts, hertz, gain }) {
+  const audio = audioContext();
+  const volume = audio.createGain();
+  volume.gain.value = 0;
+  volume.connect(audio.destination);
+  const tones = hertz.map(pitch => {
+    const tone = audio.createOscillator();
+    tone.frequency.value = pitch;
+    tone.connect(volume);
+    tone.start();
+    return tone;
+  });
+  const once = () => {
+    let at = audio.currentTime + 0.02;
+    bursts.forEach((seconds, i) => {
+      // Short ramps, so that nothing clicks.
+      if (i % 2 === 0) {
+        volume.gain.setTargetAtTime(gain, at, 0.01);
+        volume.gain.setTargetAtTime(0, at + seconds, 0.02);
+      }
+      at += seconds;
+    });
+  };
+  once();
+  const timer = setInterval(once, bursts.reduce((sum, seconds) => sum + seconds, 0) * 1000);
+  return () => {
+    clearInterval(timer);
+    volume.gain.cancelScheduledValues(0);
+    volume.gain.setTargetAtTime(0, audio.currentTime, 0.02);
+    for (const tone of tones) tone.stop(audio.currentTime + 0.2);
+  };
+}
+
+export const ringtone = () => repeat(RINGTONE);
+export const ringback = () => repeat(RINGBACK);
+
+const ROWS = [697, 770, 852, 941];
+const COLUMNS = [1209, 1336, 1477];
+
+/** The two pitches of a key, quietly, so that a press is heard; what the other side hears is sent as an RTP event. */
+export function keyTone(key) {
+  const at = '123456789*0#'.indexOf(key);
+  if (at < 0) return;
+  const audio = audioContext();
+  const volume = audio.createGain();
+  volume.gain.value = 0.04;
+  volume.gain.setTargetAtTime(0, audio.currentTime + 0.1, 0.015);
+  volume.connect(audio.destination);
+  for (const pitch of [ROWS[Math.floor(at / 3)], COLUMNS[at % 3]]) {
+    const tone = audio.createOscillator();
+    tone.frequency.value = pitch;
+    tone.connect(volume);
+    tone.start();
+    tone.stop(audio.currentTime + 0.2);
+  }
+}
