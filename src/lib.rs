@@ -1,6 +1,7 @@
 //! Ringway: web browsers on one side, the organisation's telephones on the other.
 
 pub mod base;
+pub mod io;
 pub mod media;
 pub mod plan;
 pub mod policy;

@@ -1,3 +1,5 @@
+//! Fixed buffers that datagrams live in from the kernel in to the kernel out.
+
 /// Bytes of one slot: a datagram of any sane MTU with room before and behind.
 pub const SLOT_LEN: usize = 2_048;
 

@@ -139,7 +139,10 @@ impl Handshake {
     /// # Errors
     /// The leg has failed: the handshake broke or the certificate is another one.
     pub fn handle_datagram(
-        &mut self, now: Instant, datagram: &[u8], send: impl FnMut(&[u8]),
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        send: impl FnMut(&[u8]),
     ) -> Result<Option<DtlsEvent>, LegFailure> {
         self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
         self.dtls.handle_packet(datagram).map_err(|_| LegFailure::Dtls)?;

@@ -1,3 +1,5 @@
+//! Telephone events from one clock to the other.
+
 use crate::plan::DtmfPlan;
 use crate::wire::rtp::{TelephoneEvent, ts_diff};
 
@@ -26,15 +28,18 @@ pub struct MappedEvent {
 impl EventMap {
     /// Maps a packet. `start` is asked for an event's outgoing timestamp when its first packet comes.
     pub fn map(
-        &mut self, timestamp: u32, event: TelephoneEvent, from: DtmfPlan, to: DtmfPlan, start: impl FnOnce() -> u32,
+        &mut self,
+        timestamp: u32,
+        event: TelephoneEvent,
+        from: DtmfPlan,
+        to: DtmfPlan,
+        start: impl FnOnce() -> u32,
     ) -> MappedEvent {
         let known = self.current.filter(|(incoming, _)| *incoming == timestamp);
         let out = match (known, self.current) {
             (Some((_, out)), _) => out,
             // The next segment of one long event starts where the last ended, on both clocks.
-            (None, Some((incoming, out))) if ts_diff(incoming, timestamp) == 0xffff => {
-                out.wrapping_add(scale(0xffff, from, to))
-            }
+            (None, Some((incoming, out))) if ts_diff(incoming, timestamp) == 0xffff => out.wrapping_add(scale(0xffff, from, to)),
             (None, _) => start(),
         };
         self.current = Some((timestamp, out));

@@ -101,7 +101,12 @@ impl Ice {
     /// The far side's credentials are known. Said again with others, it is an ICE restart: checks must come anew, and what
     /// was validated is heard until they do. Answers to checks that came early go through `send`.
     pub fn set_remote(
-        &mut self, now: Instant, ufrag: &str, pwd: &str, mut send: impl FnMut(Pair, &[u8]), mut validated: impl FnMut(Checked),
+        &mut self,
+        now: Instant,
+        ufrag: &str,
+        pwd: &str,
+        mut send: impl FnMut(Pair, &[u8]),
+        mut validated: impl FnMut(Checked),
     ) {
         let remote = IceCreds { ufrag: ufrag.to_owned(), pass: pwd.to_owned() };
         if self.remote.as_ref() == Some(&remote) {
@@ -128,7 +133,11 @@ impl Ice {
 
     /// Handles a STUN datagram that names our user fragment; answers what it changed if it was a valid check.
     pub fn handle_stun(
-        &mut self, now: Instant, pair: Pair, message: StunMessage<'_>, mut send: impl FnMut(&[u8]),
+        &mut self,
+        now: Instant,
+        pair: Pair,
+        message: StunMessage<'_>,
+        mut send: impl FnMut(&[u8]),
     ) -> Option<Checked> {
         let destination = self.sockets.iter().find(|(socket, _)| *socket == pair.socket)?.1;
         let nominated = message.use_candidate();

@@ -1,3 +1,5 @@
+//! Our own sources, and how another source's packets are renumbered onto them.
+
 use std::time::Instant;
 
 use super::stats::{Place, ticks};

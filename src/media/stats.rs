@@ -1,3 +1,5 @@
+//! What came, in which order, and what became of it.
+
 use crate::wire::rtp::{ReplayWindow, Seen, packet_index, seq_diff};
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,5 @@
+//! From one codec to the other.
+
 use super::codec::{CodecError, Decoder, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ};
 use crate::plan::{Codec, LegPlan};
 use crate::wire::rtp::ts_diff;

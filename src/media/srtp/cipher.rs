@@ -21,9 +21,7 @@ impl Cipher {
     pub(super) fn new(profile: Profile, key: &[u8], salt: &[u8], first_label: u8) -> Result<Self, SrtpError> {
         match profile {
             Profile::Aes128CmHmacSha1_80 => CmCipher::new(key, salt, first_label).map(Self::Cm),
-            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => {
-                GcmCipher::new(profile, key, salt, first_label).map(Self::Gcm)
-            }
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => GcmCipher::new(profile, key, salt, first_label).map(Self::Gcm),
         }
     }
 
@@ -38,7 +36,12 @@ impl Cipher {
 
     /// Encrypts `buf[header_len..len]` and writes tag and index behind; the new length.
     pub(super) fn protect(
-        &self, buf: &mut [u8], header_len: usize, len: usize, ssrc: u32, index: Index,
+        &self,
+        buf: &mut [u8],
+        header_len: usize,
+        len: usize,
+        ssrc: u32,
+        index: Index,
     ) -> Result<usize, SrtpError> {
         let total = len + self.trailer_len(matches!(index, Index::Rtcp(_)));
         let packet = buf.get_mut(..total).ok_or(SrtpError::NoRoom)?;
@@ -51,7 +54,12 @@ impl Cipher {
 
     /// Checks the tag and decrypts; the length without tag and index.
     pub(super) fn unprotect(
-        &self, packet: &mut [u8], header_len: usize, ssrc: u32, index: Index, encrypted: bool,
+        &self,
+        packet: &mut [u8],
+        header_len: usize,
+        ssrc: u32,
+        index: Index,
+        encrypted: bool,
     ) -> Result<usize, SrtpError> {
         let trailer = self.trailer_len(matches!(index, Index::Rtcp(_)));
         let len = packet.len().checked_sub(trailer).filter(|len| *len >= header_len).ok_or(SrtpError::Malformed)?;

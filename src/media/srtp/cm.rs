@@ -69,7 +69,13 @@ impl CmCipher {
     }
 
     pub(super) fn unprotect(
-        &self, packet: &mut [u8], header_len: usize, len: usize, ssrc: u32, index: Index, encrypted: bool,
+        &self,
+        packet: &mut [u8],
+        header_len: usize,
+        len: usize,
+        ssrc: u32,
+        index: Index,
+        encrypted: bool,
     ) -> Result<(), SrtpError> {
         let end = packet.len() - Self::TAG_LEN;
         let tag = self.tag(&packet[..end], index);

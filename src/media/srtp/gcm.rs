@@ -40,7 +40,12 @@ impl GcmCipher {
     }
 
     pub(super) fn protect(
-        &self, packet: &mut [u8], header_len: usize, len: usize, ssrc: u32, index: Index,
+        &self,
+        packet: &mut [u8],
+        header_len: usize,
+        len: usize,
+        ssrc: u32,
+        index: Index,
     ) -> Result<(), SrtpError> {
         let nonce = self.nonce(ssrc, index);
         let (header, rest) = packet.split_at_mut(header_len);
@@ -59,7 +64,13 @@ impl GcmCipher {
     }
 
     pub(super) fn unprotect(
-        &self, packet: &mut [u8], header_len: usize, len: usize, ssrc: u32, index: Index, encrypted: bool,
+        &self,
+        packet: &mut [u8],
+        header_len: usize,
+        len: usize,
+        ssrc: u32,
+        index: Index,
+        encrypted: bool,
     ) -> Result<(), SrtpError> {
         let nonce = self.nonce(ssrc, index);
         let end = len + Self::TAG_LEN;
