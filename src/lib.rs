@@ -3,6 +3,7 @@
 pub mod app;
 pub mod base;
 pub mod io;
+pub mod media;
 pub mod plan;
 pub mod policy;
 pub mod signalling;

@@ -10,7 +10,10 @@ use serde_json::Value;
 /// The corpus stands beside the project; without it these tests cannot say anything, and say so.
 fn corpus() -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    assert!(path.join("manifest.json").is_file(), "the test messages are missing: expected ../shared/corpus/manifest.json beside the project");
+    assert!(
+        path.join("manifest.json").is_file(),
+        "the test messages are missing: expected ../shared/corpus/manifest.json beside the project"
+    );
     path
 }
 
@@ -57,7 +60,9 @@ fn every_message_parses_or_has_a_defect_as_its_rfc_says() {
         // must reach the engine whole.
         let judged_here = |word: &String| matches!(word.as_str(), "400" | "505" | "valid");
         let ok = if allowed.iter().any(judged_here) {
-            allowed.contains(&found) || (found == "valid" && !allowed.iter().all(judged_here)) || (found == "drop" && allowed.iter().any(|w| w == "drop"))
+            allowed.contains(&found)
+                || (found == "valid" && !allowed.iter().all(judged_here))
+                || (found == "drop" && allowed.iter().any(|w| w == "drop"))
         } else {
             found == "valid" || found == "drop"
         };
@@ -102,9 +107,10 @@ fn bodies_are_kept_to_the_byte_and_escapes_are_not_undone_early() {
 
 #[test]
 fn ipv6_ports_are_told_from_addresses() {
-    for (file, address, port) in
-        [("rfc5118/port-ambiguous.dat", "[2001:db8::10:5070]", None), ("rfc5118/port-unambiguous.dat", "[2001:db8::10]", Some(5070))]
-    {
+    for (file, address, port) in [
+        ("rfc5118/port-ambiguous.dat", "[2001:db8::10:5070]", None),
+        ("rfc5118/port-unambiguous.dat", "[2001:db8::10]", Some(5070)),
+    ] {
         let message = Message::parse(read(file), Framing::Datagram).expect("valid");
         let uri = message.request_uri().expect("a URI");
         assert_eq!((uri.host.map(|h| h.to_string()), uri.port), (Some(address.to_owned()), port), "{file}");

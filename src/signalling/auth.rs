@@ -105,7 +105,14 @@ impl Authenticator {
     }
 
     /// Holds a claim against the account that was found for its name, or against nobody's.
-    pub fn verify(&mut self, now: Now, credentials: &Credentials, algorithm: Algorithm, method: &str, account: Option<&Account>) -> bool {
+    pub fn verify(
+        &mut self,
+        now: Now,
+        credentials: &Credentials,
+        algorithm: Algorithm,
+        method: &str,
+        account: Option<&Account>,
+    ) -> bool {
         let named = account.filter(|a| a.name == credentials.username.to_ascii_lowercase());
         let ha1 = named.map_or_else(|| self.nobody(&credentials.username), |a| a.ha1.clone());
         let ha1_hex = match algorithm {
@@ -162,7 +169,12 @@ mod tests {
     }
 
     fn answer(challenge: &str, name: &str, password: &str, count: u32) -> String {
-        let field = |name: &str| challenge.split(&format!("{name}=")).nth(1).map(|t| t.trim_start_matches('"').split(['"', ',']).next().unwrap_or_default().to_owned());
+        let field = |name: &str| {
+            challenge
+                .split(&format!("{name}="))
+                .nth(1)
+                .map(|t| t.trim_start_matches('"').split(['"', ',']).next().unwrap_or_default().to_owned())
+        };
         let (nonce, algorithm) = (field("nonce").expect("a nonce"), field("algorithm").expect("an algorithm"));
         let mut value = format!(
             r#"Digest username="{name}", realm="{REALM}", nonce="{nonce}", uri="sip:example.org", algorithm={algorithm}, qop=auth, cnonce="c", nc={count:08x}, response="0""#
@@ -197,7 +209,9 @@ mod tests {
 
         fn try_with(&mut self, value: &str, account: Option<&Account>) -> Result<bool, Claim> {
             match self.auth.read(self.now, std::iter::once(value.as_bytes())) {
-                Claim::Check(credentials, algorithm) => Ok(self.auth.verify(self.now, &credentials, algorithm, "REGISTER", account)),
+                Claim::Check(credentials, algorithm) => {
+                    Ok(self.auth.verify(self.now, &credentials, algorithm, "REGISTER", account))
+                }
                 other => Err(other),
             }
         }

@@ -21,6 +21,11 @@ impl Pattern {
         (!empty && signs.chars().all(fits)).then(|| Self { signs: signs.chars().collect(), open_end })
     }
 
+    /// The one number that it matches, if it matches just one.
+    pub(super) fn only(&self) -> Option<String> {
+        (!self.open_end && !self.signs.contains(&'X')).then(|| self.signs.iter().collect())
+    }
+
     pub(super) fn matches(&self, dialled: &str) -> bool {
         let mut rest = dialled.chars();
         let fits =

@@ -182,6 +182,17 @@ impl Dialplan {
         self.tests.iter().map(run).collect()
     }
 
+    /// The single numbers that rules name, with where a person with an account gets by them: for a page that offers them.
+    #[must_use]
+    pub fn fixed_numbers(&self) -> Vec<(String, Target)> {
+        let numbers = self.rules.iter().filter_map(|rule| rule.dial.as_ref()?.only());
+        let decided = |number: String| {
+            let target = self.route(&Intent { dialled: &number, account: None, from: Caller::Account("") }).target;
+            (number, target)
+        };
+        numbers.map(decided).collect()
+    }
+
     /// How many rules there are.
     #[must_use]
     pub fn rules_count(&self) -> usize {

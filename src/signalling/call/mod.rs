@@ -205,7 +205,9 @@ impl Call {
         for side in self.sides() {
             let leg = self.leg(side);
             let open = match (&leg.offer.local.secure, leg.offer.kind()) {
-                (Some(end), MediaKind::Webrtc) => LegOpen::WebRtc { ice_ufrag: end.ice_ufrag.clone(), ice_pwd: end.ice_pwd.clone() },
+                (Some(end), MediaKind::Webrtc) => {
+                    LegOpen::WebRtc { ice_ufrag: end.ice_ufrag.clone(), ice_pwd: end.ice_pwd.clone() }
+                }
                 _ => LegOpen::Rtp { local: leg.media_ip },
             };
             out.push(Action::Media(MediaCommand::Open { session: self.session, side, leg: open }));
@@ -437,7 +439,11 @@ impl Call {
                 out.push(Action::Abandon);
             }
             CallTimer::Grace(side) => {
-                let ending = if self.leg(side).flow_closed { Ending::FlowClosed(side) } else { Ending::MediaFailed(side, LegFailure::DtlsClosed) };
+                let ending = if self.leg(side).flow_closed {
+                    Ending::FlowClosed(side)
+                } else {
+                    Ending::MediaFailed(side, LegFailure::DtlsClosed)
+                };
                 self.end(ending, now, out);
             }
             CallTimer::MediaClose => self.media_open = false,

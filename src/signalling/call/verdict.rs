@@ -20,7 +20,8 @@ pub(super) fn of(leg: &Leg, stats: LegStats, answered: bool) -> LegMedia {
 }
 
 fn silent(leg: &Leg, stats: LegStats) -> String {
-    let dropped = if stats.rx_dropped > 0 { format!(" that could be used ({} dropped)", stats.rx_dropped) } else { String::new() };
+    let dropped =
+        if stats.rx_dropped > 0 { format!(" that could be used ({} dropped)", stats.rx_dropped) } else { String::new() };
     match (leg.offer.kind(), leg.offer.leg_remote()) {
         (MediaKind::Webrtc, _) if !leg.connected => "no connection: ICE or DTLS did not complete".to_owned(),
         (MediaKind::Webrtc, _) => format!("ICE ok, DTLS ok, no packet{dropped} from {}", leg.who),

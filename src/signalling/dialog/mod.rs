@@ -59,7 +59,17 @@ impl Dialog {
     /// The dialog that an INVITE of ours will make: `local` and `remote` are From and To without tags.
     #[must_use]
     pub fn to_invite(call_id: String, local_tag: String, local: String, remote: String, remote_target: String) -> Self {
-        Self { call_id, local_tag, remote_tag: None, local, remote, remote_target, route_set: Vec::new(), local_seq: 0, remote_seq: None }
+        Self {
+            call_id,
+            local_tag,
+            remote_tag: None,
+            local,
+            remote,
+            remote_target,
+            route_set: Vec::new(),
+            local_seq: 0,
+            remote_seq: None,
+        }
     }
 
     /// A response to our INVITE came from this end: its tag, its target, its routes (section 12.1.2).

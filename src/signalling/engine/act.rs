@@ -129,7 +129,8 @@ impl Engine {
             .body("application/sdp", sdp.as_bytes());
         let owner = Owner { call: key, kind: Kind::Invite };
         let mut sent = Vec::new();
-        let client = self.transactions.send_request(now.mono, Method::Invite, &branch, flow, bytes.into(), owner, Some(id), &mut sent);
+        let client =
+            self.transactions.send_request(now.mono, Method::Invite, &branch, flow, bytes.into(), owner, Some(id), &mut sent);
         self.transmit(now, sent, out);
         match client {
             Some(_) => self.calls[key].leg_mut(Side::B).invite = Invite::Uac { client, max_forwards },
@@ -166,7 +167,16 @@ impl Engine {
 
     /// A BYE whose answer changes nothing.
     #[allow(clippy::too_many_arguments)]
-    fn farewell(&mut self, now: Now, key: CallKey, branch: &str, flow: Flow, bytes: Vec<u8>, id: Arc<str>, out: &mut Vec<Output>) {
+    fn farewell(
+        &mut self,
+        now: Now,
+        key: CallKey,
+        branch: &str,
+        flow: Flow,
+        bytes: Vec<u8>,
+        id: Arc<str>,
+        out: &mut Vec<Output>,
+    ) {
         let owner = Owner { call: key, kind: Kind::Farewell };
         let mut sent = Vec::new();
         self.transactions.send_request(now.mono, Method::Bye, branch, flow, bytes.into(), owner, Some(id), &mut sent);

@@ -49,7 +49,8 @@ impl Engine {
     fn is_merged(&self, invite: &Message) -> bool {
         let (Ok(call_id), Ok(from)) = (invite.call_id(), invite.from()) else { return false };
         let same = |other: &Message| other.call_id() == Ok(call_id) && other.from().is_ok_and(|f| f.tag() == from.tag());
-        let in_call = self.by_call_id.get(call_id).is_some_and(|key| self.calls[*key].a.dialog.remote_tag.as_deref() == from.tag());
+        let in_call =
+            self.by_call_id.get(call_id).is_some_and(|key| self.calls[*key].a.dialog.remote_tag.as_deref() == from.tag());
         in_call || self.waiting.values().any(|w| matches!(w.stage, Stage::Callee { .. }) && same(&w.arrived.request))
     }
 
@@ -109,7 +110,10 @@ impl Engine {
     fn open(&mut self, now: Now, server: ServerId, a: Leg, callee: Callee, record: CallRecord, out: &mut Vec<Output>) {
         let session = SessionId(self.mint());
         let id: std::sync::Arc<str> = record.id.as_str().into();
-        let tags = [Some(a.dialog.local_tag.clone()), if let Callee::Leg(b) = &callee { Some(b.dialog.local_tag.clone()) } else { None }];
+        let tags = [
+            Some(a.dialog.local_tag.clone()),
+            if let Callee::Leg(b) = &callee { Some(b.dialog.local_tag.clone()) } else { None },
+        ];
         let call_id = a.dialog.call_id.clone();
         let key = self.calls.insert(Call::new(id.clone(), session, a, callee, self.config.times, record));
         for (tag, side) in tags.into_iter().zip([Side::A, Side::B]) {

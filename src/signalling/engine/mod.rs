@@ -218,7 +218,8 @@ impl Engine {
         let mut events = Vec::new();
         self.transactions.flow_closed(flow, &mut events);
         self.on_transaction_events(now, events, out);
-        let legs: Vec<(CallKey, Side)> = self.by_tag.values().copied().filter(|(key, side)| self.calls[*key].leg(*side).flow == flow).collect();
+        let legs: Vec<(CallKey, Side)> =
+            self.by_tag.values().copied().filter(|(key, side)| self.calls[*key].leg(*side).flow == flow).collect();
         for (key, side) in legs {
             self.with_call(now, key, out, |call, acts| call.on_flow_closed(side, acts));
         }
@@ -312,7 +313,8 @@ impl Engine {
         if response.check().is_err() {
             return;
         }
-        self.in_hand = response.from().ok().and_then(|from| self.by_tag.get(from.tag()?)).map(|(key, _)| self.calls[*key].id.clone());
+        self.in_hand =
+            response.from().ok().and_then(|from| self.by_tag.get(from.tag()?)).map(|(key, _)| self.calls[*key].id.clone());
         let mut sent = Vec::new();
         let owner = self.transactions.receive_response(now.mono, response, &mut sent);
         self.transmit(now, sent, out);
@@ -367,7 +369,16 @@ impl Engine {
 
     /// Answers without a transaction: what is too broken or too much to keep state for.
     #[allow(clippy::too_many_arguments)]
-    fn refuse_stateless(&mut self, now: Now, flow: Flow, source: SocketAddr, request: &Message, status: u16, reason: &str, out: &mut Vec<Output>) {
+    fn refuse_stateless(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        source: SocketAddr,
+        request: &Message,
+        status: u16,
+        reason: &str,
+        out: &mut Vec<Output>,
+    ) {
         let reason = if status == 503 { "" } else { reason };
         let tag = self.rng.token(22);
         let bytes = response_to(request, status, reason, Some(&tag), source).end();

@@ -86,7 +86,8 @@ impl Engine {
             return self.look_up_callee(now, arrived, caller, out);
         }
         let claim = {
-            let lines = arrived.request.lines(HeaderName::Authorization).chain(arrived.request.lines(HeaderName::ProxyAuthorization));
+            let lines =
+                arrived.request.lines(HeaderName::Authorization).chain(arrived.request.lines(HeaderName::ProxyAuthorization));
             self.authenticator.read(now, lines)
         };
         match claim {
@@ -113,7 +114,13 @@ impl Engine {
         out.push(Output::Query { query, name_or_number });
     }
 
-    pub(super) fn on_account(&mut self, now: Now, query: QueryId, account: Result<Option<Account>, Unavailable>, out: &mut Vec<Output>) {
+    pub(super) fn on_account(
+        &mut self,
+        now: Now,
+        query: QueryId,
+        account: Result<Option<Account>, Unavailable>,
+        out: &mut Vec<Output>,
+    ) {
         // Cancelled, or its flow closed, in the meantime.
         let Some(Waiting { arrived, stage, .. }) = self.waiting.remove(&query) else { return };
         let Ok(account) = account else {
@@ -140,14 +147,19 @@ impl Engine {
         if !matches!(to.uri.scheme, Scheme::Sip | Scheme::Sips) {
             return self.refuse(now, arrived, 400, "To is no SIP address", out);
         }
-        let names_account = to.uri.user_decoded().is_some_and(|user| user.eq_ignore_ascii_case(&account.name) || Some(&user) == account.number.as_ref());
+        let names_account = to
+            .uri
+            .user_decoded()
+            .is_some_and(|user| user.eq_ignore_ascii_case(&account.name) || Some(&user) == account.number.as_ref());
         if !names_account {
             return self.refuse(now, arrived, 403, "Not your address", out);
         }
         match self.registrar.register(now.mono, &account.name, request, arrived.flow) {
             Ok(contacts) => {
-                let outbound = request.lists(HeaderName::Supported, "outbound") && contacts.iter().any(|c| c.contains(";reg-id="));
-                let mut writer = self.response(arrived, 200, "").headers("Contact", contacts).header("Supported", "outbound, path");
+                let outbound =
+                    request.lists(HeaderName::Supported, "outbound") && contacts.iter().any(|c| c.contains(";reg-id="));
+                let mut writer =
+                    self.response(arrived, 200, "").headers("Contact", contacts).header("Supported", "outbound, path");
                 if outbound {
                     writer = writer.header("Require", "outbound");
                 }
@@ -227,9 +239,13 @@ fn screen_body(request: &Message, method: Method) -> Result<(), Refusal> {
     if !matches!(method, Method::Invite | Method::Update) {
         return Ok(());
     }
-    let accepts = request.values(HeaderName::Accept).flatten().map(|v| v.split(|&b| b == b';').next().unwrap_or_default().to_ascii_lowercase());
+    let accepts = request
+        .values(HeaderName::Accept)
+        .flatten()
+        .map(|v| v.split(|&b| b == b';').next().unwrap_or_default().to_ascii_lowercase());
     let accepts: Vec<Vec<u8>> = accepts.collect();
-    let takes_sdp = accepts.is_empty() || accepts.iter().any(|a| matches!(a.trim_ascii(), b"application/sdp" | b"application/*" | b"*/*"));
+    let takes_sdp =
+        accepts.is_empty() || accepts.iter().any(|a| matches!(a.trim_ascii(), b"application/sdp" | b"application/*" | b"*/*"));
     if !takes_sdp {
         return Err((406, vec![]));
     }

@@ -91,7 +91,17 @@ impl OfferAnswer {
     /// A leg of this profile with nothing said.
     #[must_use]
     pub fn new(profile: Profile, local: LocalEnd) -> Self {
-        Self { profile, local, state: State::Idle, remote: None, role: DtlsRole::Server, codec: None, we_answered: false, last_local: None, version: 0 }
+        Self {
+            profile,
+            local,
+            state: State::Idle,
+            remote: None,
+            role: DtlsRole::Server,
+            codec: None,
+            we_answered: false,
+            last_local: None,
+            version: 0,
+        }
     }
 
     /// What the peer's profile says.

@@ -75,12 +75,9 @@ impl RemoteEnd {
     pub(super) fn leg_remote(&self, profile: &Profile, role: DtlsRole) -> LegRemote {
         match &self.transport {
             Transport::Rtp { rtp, rtcp } => LegRemote::Rtp { rtp: *rtp, rtcp: *rtcp, latch: profile.behind_nat },
-            Transport::WebRtc { ice_ufrag, ice_pwd, fingerprint } => LegRemote::WebRtc {
-                ice_ufrag: ice_ufrag.clone(),
-                ice_pwd: ice_pwd.clone(),
-                fingerprint: *fingerprint,
-                role,
-            },
+            Transport::WebRtc { ice_ufrag, ice_pwd, fingerprint } => {
+                LegRemote::WebRtc { ice_ufrag: ice_ufrag.clone(), ice_pwd: ice_pwd.clone(), fingerprint: *fingerprint, role }
+            }
         }
     }
 }
@@ -108,11 +105,9 @@ fn read_webrtc(media: &Media) -> Result<Transport, OfferError> {
         return Err(OfferError::Transport);
     }
     match (&media.ice_ufrag, &media.ice_pwd, media.fingerprint) {
-        (Some(ice_ufrag), Some(ice_pwd), Some(fingerprint)) if media.rtcp_mux => Ok(Transport::WebRtc {
-            ice_ufrag: ice_ufrag.clone(),
-            ice_pwd: ice_pwd.clone(),
-            fingerprint: fingerprint.0,
-        }),
+        (Some(ice_ufrag), Some(ice_pwd), Some(fingerprint)) if media.rtcp_mux => {
+            Ok(Transport::WebRtc { ice_ufrag: ice_ufrag.clone(), ice_pwd: ice_pwd.clone(), fingerprint: fingerprint.0 })
+        }
         _ => Err(OfferError::Security),
     }
 }
@@ -120,7 +115,8 @@ fn read_webrtc(media: &Media) -> Result<Transport, OfferError> {
 fn read_codecs(media: &Media, profile: &Profile) -> Vec<(Codec, Pt)> {
     let mut found: Vec<(Codec, Pt)> = Vec::new();
     for pt in media.formats.iter().filter_map(|f| f.parse::<u8>().ok()) {
-        let codec = profile.codecs.iter().copied().find(|codec| media.payload_types(codec.sdp_name(), codec.clock_hz()).any(|p| p == pt));
+        let codec =
+            profile.codecs.iter().copied().find(|codec| media.payload_types(codec.sdp_name(), codec.clock_hz()).any(|p| p == pt));
         if let Some(codec) = codec.filter(|codec| !found.iter().any(|(c, _)| c == codec)) {
             found.push((codec, Pt(pt)));
         }
@@ -129,5 +125,8 @@ fn read_codecs(media: &Media, profile: &Profile) -> Vec<(Codec, Pt)> {
 }
 
 fn read_dtmf(media: &Media) -> Vec<(u32, Pt)> {
-    [48_000, 8_000].into_iter().filter_map(|clock_hz| Some((clock_hz, Pt(media.payload_types("telephone-event", clock_hz).next()?)))).collect()
+    [48_000, 8_000]
+        .into_iter()
+        .filter_map(|clock_hz| Some((clock_hz, Pt(media.payload_types("telephone-event", clock_hz).next()?))))
+        .collect()
 }

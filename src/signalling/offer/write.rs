@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::remote::{Line, RemoteEnd};
 use super::LocalEnd;
+use super::remote::{Line, RemoteEnd};
 use crate::plan::{Codec, DtlsRole, Pt};
 use crate::policy::profile::Profile;
 use crate::wire::sdp::{Direction, MediaType, Setup};
@@ -49,7 +49,14 @@ pub(super) fn offer(local: &LocalEnd, profile: &Profile, codecs: &[Codec], versi
     out
 }
 
-pub(super) fn answer(local: &LocalEnd, profile: &Profile, remote: &RemoteEnd, codec: Codec, role: DtlsRole, version: u64) -> String {
+pub(super) fn answer(
+    local: &LocalEnd,
+    profile: &Profile,
+    remote: &RemoteEnd,
+    codec: Codec,
+    role: DtlsRole,
+    version: u64,
+) -> String {
     let pt = remote.codecs.iter().find(|(c, _)| *c == codec).expect("the codec was chosen from the offer").1;
     let formats = Formats { codecs: vec![(codec, pt)], dtmf: remote.dtmf_for(codec).into_iter().collect() };
     let direction = Direction::of(remote.direction.receives(), remote.direction.sends());
@@ -96,7 +103,15 @@ fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
     write!(out, "{line}\r\n").expect("writing to memory does not fail");
 }
 
-fn audio_line(out: &mut String, local: &LocalEnd, line: &Line, formats: &Formats, ptime_ms: u8, direction: Direction, setup: Setup) {
+fn audio_line(
+    out: &mut String,
+    local: &LocalEnd,
+    line: &Line,
+    formats: &Formats,
+    ptime_ms: u8,
+    direction: Direction,
+    setup: Setup,
+) {
     let numbers = formats.codecs.iter().map(|(_, pt)| pt.0).chain(formats.dtmf.iter().map(|(_, pt)| pt.0));
     let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
     put(out, format_args!("m=audio {} {} {}", first_address(local).port(), line.proto, numbers.join(" ")));

@@ -204,7 +204,8 @@ impl Registrar {
 
     /// A flow is gone, and all bindings over it.
     pub fn flow_closed(&mut self, flow: Flow) {
-        let accounts: Vec<String> = self.bindings.iter().filter(|(_, list)| list.iter().any(|b| b.flow == flow)).map(|(a, _)| a.clone()).collect();
+        let accounts: Vec<String> =
+            self.bindings.iter().filter(|(_, list)| list.iter().any(|b| b.flow == flow)).map(|(a, _)| a.clone()).collect();
         for account in accounts {
             self.remove_where(&account, |b| b.flow == flow);
         }
@@ -255,7 +256,8 @@ mod tests {
     use super::*;
     use crate::wire::sip::Framing;
 
-    const LIMITS: RegistrarLimits = RegistrarLimits { min_expires_secs: 60, max_expires_secs: 3_600, default_expires_secs: 600, max_bindings: 2 };
+    const LIMITS: RegistrarLimits =
+        RegistrarLimits { min_expires_secs: 60, max_expires_secs: 3_600, default_expires_secs: 600, max_bindings: 2 };
 
     fn flow(port: u16) -> Flow {
         Flow::Udp { local: "127.0.0.1:5060".parse().expect("address"), remote: ([127, 0, 0, 2], port).into() }
@@ -292,7 +294,9 @@ mod tests {
         assert_eq!(registrar.len(), 1);
         registrar.handle_timeout(now + Duration::from_secs(60));
         assert!(registrar.is_empty() && registrar.poll_timeout().is_none());
-        registrar.register(now, "a", &request(2, "Contact: <sip:a@1.2.3.4>, <sip:a@1.2.3.5>\r\n"), flow(1)).expect("registers two");
+        registrar
+            .register(now, "a", &request(2, "Contact: <sip:a@1.2.3.4>, <sip:a@1.2.3.5>\r\n"), flow(1))
+            .expect("registers two");
         assert_eq!(registrar.register(now, "a", &request(3, "Contact: *\r\n"), flow(1)), Err(RegisterError::BadContact));
         assert_eq!(registrar.register(now, "a", &request(4, "Contact: *\r\nExpires: 0\r\n"), flow(1)), Ok(vec![]));
         assert!(registrar.is_empty() && registrar.poll_timeout().is_none());
@@ -313,7 +317,9 @@ mod tests {
     fn a_binding_over_the_limit_pushes_out_the_oldest_and_a_flow_takes_its_bindings_along() {
         let (mut registrar, now) = (Registrar::new(LIMITS), start());
         for n in 1..=3 {
-            registrar.register(now, "a", &request(n, &format!("Contact: <sip:a@1.2.3.{n}>\r\n")), flow(n as u16)).expect("registers");
+            registrar
+                .register(now, "a", &request(n, &format!("Contact: <sip:a@1.2.3.{n}>\r\n")), flow(n as u16))
+                .expect("registers");
         }
         let contacts: Vec<_> = registrar.bindings("a").iter().map(|b| b.contact.clone()).collect();
         assert_eq!(contacts, ["sip:a@1.2.3.3", "sip:a@1.2.3.2"]);

@@ -185,7 +185,9 @@ impl<O: Copy> Table<O> {
     pub fn respond(&mut self, now: Instant, id: ServerId, status: u16, bytes: Bytes, out: &mut Vec<Transmit>) {
         let Some(server) = self.servers.get_mut(id) else { return };
         let answers_again = match server.machine {
-            ServerMachine::Invite(state) => state == server_invite::State::Proceeding || (state == server_invite::State::Accepted && status / 100 == 2),
+            ServerMachine::Invite(state) => {
+                state == server_invite::State::Proceeding || (state == server_invite::State::Accepted && status / 100 == 2)
+            }
             ServerMachine::Other(state) => state == server_other::State::Trying,
         };
         if answers_again {
@@ -199,7 +201,14 @@ impl<O: Copy> Table<O> {
         self.server_event(now, id, event, server_other::Event::RespondFinal, out);
     }
 
-    fn server_event(&mut self, now: Instant, id: ServerId, invite: server_invite::Event, other: server_other::Event, out: &mut Vec<Transmit>) {
+    fn server_event(
+        &mut self,
+        now: Instant,
+        id: ServerId,
+        invite: server_invite::Event,
+        other: server_other::Event,
+        out: &mut Vec<Transmit>,
+    ) {
         let server = &mut self.servers[id];
         let (acts, ended) = match server.machine {
             ServerMachine::Invite(state) => {
@@ -262,7 +271,18 @@ impl<O: Copy> Table<O> {
             (ClientMachine::Other(client_other::START.0), client_other::START.1)
         };
         let key = (branch.to_owned(), method);
-        let client = Client { machine, key: key.clone(), flow, request, ack: None, ack_flow: flow, acked_tag: None, armed: Armed::new(), owner, call };
+        let client = Client {
+            machine,
+            key: key.clone(),
+            flow,
+            request,
+            ack: None,
+            ack_flow: flow,
+            acked_tag: None,
+            armed: Armed::new(),
+            owner,
+            call,
+        };
         let id = self.clients.insert(client);
         self.by_branch.insert(key, id);
         self.client_acts(now, id, acts, None, out);
@@ -375,7 +395,14 @@ impl<O: Copy> Table<O> {
         }
     }
 
-    fn client_timer(&mut self, now: Instant, id: ClientId, timer: Timer, events: &mut Vec<TransactionEvent<O>>, out: &mut Vec<Transmit>) {
+    fn client_timer(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        timer: Timer,
+        events: &mut Vec<TransactionEvent<O>>,
+        out: &mut Vec<Transmit>,
+    ) {
         let client = &mut self.clients[id];
         let owner = client.owner;
         let (acts, ended) = match client.machine {

@@ -169,7 +169,8 @@ fn media_attribute(media: &mut Media, text: &str) {
 /// ufrag and pwd: 4 or 22 to 256 ice-chars (RFC 8839 section 5.4).
 fn ice_text(value: &str) -> Option<String> {
     let value = value.trim();
-    let legal = (4..=256).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'='));
+    let legal = (4..=256).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'='));
     legal.then(|| value.to_owned())
 }
 
@@ -232,7 +233,10 @@ mod tests {
         let sdp = b"v=0\r\no=- 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\na=sendonly\r\na=setup:actpass\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\nm=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\nm=video 0 RTP/AVP 99\r\n";
         let session = Session::parse(sdp).expect("a description");
         let audio = &session.media[0];
-        assert_eq!((audio.direction, audio.setup, audio.ice_ufrag.as_deref()), (Direction::SendOnly, Some(Setup::ActPass), Some("abcd")));
+        assert_eq!(
+            (audio.direction, audio.setup, audio.ice_ufrag.as_deref()),
+            (Direction::SendOnly, Some(Setup::ActPass), Some("abcd"))
+        );
         assert_eq!(audio.rtp_addr(), Some("10.0.0.1:4000".parse().expect("an address")));
         assert_eq!(audio.rtcp_addr(), Some("10.0.0.1:4001".parse().expect("an address")));
         assert_eq!(audio.payload_types("pcmu", 8_000).collect::<Vec<_>>(), [0]);

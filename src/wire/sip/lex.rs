@@ -7,8 +7,8 @@ const fn token_table() -> [bool; 256] {
     let mut byte = 0;
     while byte < 256 {
         let b = byte as u8;
-        table[byte] = b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        table[byte] =
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
         byte += 1;
     }
     table
@@ -154,7 +154,9 @@ impl<'a> Params<'a> {
             let end = find_outside(rest, b';')?.unwrap_or(rest.len());
             let (name, value) = split_pair(&rest[..end]);
             // An IPv6 address stands bare in `received=`, and hosts may: the value is anything without separators.
-            if !is_token(name) || value.is_some_and(|v| v.is_empty() || (v[0] != b'"' && v.iter().any(|b| b" \t\"<>,".contains(b)))) {
+            if !is_token(name)
+                || value.is_some_and(|v| v.is_empty() || (v[0] != b'"' && v.iter().any(|b| b" \t\"<>,".contains(b))))
+            {
                 return Err(Malformed);
             }
             rest = &rest[end..];

@@ -175,7 +175,9 @@ impl Message {
             }
         }
         self.exactly_one(HeaderName::Via, "Via", false)?;
-        for (name, text) in [(HeaderName::From, "From"), (HeaderName::To, "To"), (HeaderName::CallId, "Call-ID"), (HeaderName::CSeq, "CSeq")] {
+        for (name, text) in
+            [(HeaderName::From, "From"), (HeaderName::To, "To"), (HeaderName::CallId, "Call-ID"), (HeaderName::CSeq, "CSeq")]
+        {
             self.exactly_one(name, text, true)?;
         }
         self.from().map_err(|Malformed| Defect::From)?;

@@ -220,7 +220,18 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_uri() {
-        for bad in ["", "sip:", "alice", "sip:alice@", "sip:al ice@host", "<sip:a@b>", "sip:a@host:99999", "sip:a@[::1", "sip:a%4@h", "1sip:a@b"] {
+        for bad in [
+            "",
+            "sip:",
+            "alice",
+            "sip:alice@",
+            "sip:al ice@host",
+            "<sip:a@b>",
+            "sip:a@host:99999",
+            "sip:a@[::1",
+            "sip:a%4@h",
+            "1sip:a@b",
+        ] {
             assert!(Uri::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

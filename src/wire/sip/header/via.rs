@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn reads_odd_spacing_and_bare_ipv6() {
-        let via = Via::parse(b"SIP  / 2.0\t/  UDP [2001:db8::9:1] ;branch=z9hG4bKas3-111;received=2001:db8::9:255").expect("legal");
+        let via =
+            Via::parse(b"SIP  / 2.0\t/  UDP [2001:db8::9:1] ;branch=z9hG4bKas3-111;received=2001:db8::9:255").expect("legal");
         assert_eq!((via.transport, via.branch()), ("UDP", Some("z9hG4bKas3-111")));
         assert!(Via::parse(b"SIP/2.0/UDP 192.0.2.15;;,;,,").is_err());
     }

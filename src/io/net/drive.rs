@@ -1,0 +1,187 @@
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep_until, timeout};
+
+use super::{NetEvent, QUEUE, UdpSockets, udp};
+use crate::base::Now;
+use crate::io::store::StoreHandle;
+use crate::io::worker::Worker;
+use crate::plan::{MediaCommand, MediaEvent};
+use crate::policy::account::Account;
+use crate::signalling::engine::{Engine, Input, Output, QueryId, Unavailable};
+use crate::signalling::{ConnectionId, Flow};
+
+/// How long calls may take to end when the gateway stops.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The engine and all that it speaks to.
+pub struct Driver {
+    /// The one owner of signalling.
+    pub engine: Engine,
+    /// SIP sockets.
+    pub udp: UdpSockets,
+    /// What the web port's sockets say; its other end is theirs.
+    pub events: mpsc::Receiver<NetEvent>,
+    /// To give to the UDP readers.
+    pub events_tx: mpsc::Sender<NetEvent>,
+    /// The media half.
+    pub worker: Worker,
+    /// What it reports.
+    pub media: mpsc::Receiver<MediaEvent>,
+    /// The database.
+    pub store: StoreHandle,
+}
+
+type Answer = (QueryId, Result<Option<Account>, Unavailable>);
+
+/// The running state beside the engine.
+struct Running {
+    engine: Engine,
+    udp: UdpSockets,
+    connections: BTreeMap<ConnectionId, mpsc::Sender<Bytes>>,
+    worker: Worker,
+    store: StoreHandle,
+    answers: mpsc::Sender<Answer>,
+    /// Questions that the store had no room for, to be answered at once.
+    refused: Vec<QueryId>,
+    out: Vec<Output>,
+}
+
+#[allow(clippy::disallowed_methods)]
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Instant::now(), unix }
+}
+
+/// Runs the engine until `stop` is said; then every call is ended, and what there is to say is said.
+pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
+    let Driver { engine, udp, mut events, events_tx, worker, mut media, store } = driver;
+    let readers: Vec<_> = udp.iter().map(|(local, socket)| udp::read(*local, socket.clone(), events_tx.clone())).collect();
+    // Every question holds a place in the transaction table, which is bounded; this queue need not be longer.
+    let (answers, mut answered) = mpsc::channel(QUEUE);
+    let mut running =
+        Running { engine, udp, connections: BTreeMap::new(), worker, store, answers, refused: Vec::new(), out: Vec::new() };
+    loop {
+        let deadline = running.engine.poll_timeout().map(|(at, _)| at);
+        let timer = async {
+            match deadline {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            Some(event) = media.recv() => running.input(Input::Media(event)),
+            Some((query, account)) = answered.recv() => running.input(Input::Account { query, account }),
+            () = timer => running.on_timeout(),
+            Some(event) = events.recv() => running.on_event(event),
+        }
+    }
+    running.input(Input::ShutDown);
+    // The last BYEs are on their way; media's last counts come for the records.
+    let _ = timeout(FAREWELL, async {
+        while running.engine.census().calls > 0 {
+            tokio::select! {
+                Some(event) = media.recv() => running.input(Input::Media(event)),
+                Some(event) = events.recv() => running.on_event(event),
+                else => break,
+            }
+        }
+    })
+    .await;
+    for reader in readers {
+        reader.abort();
+    }
+    // The store's thread may be about to answer: nobody listens any more.
+    drop(answered);
+    running.worker.stop();
+    running.store.stop();
+}
+
+impl Running {
+    fn on_event(&mut self, event: NetEvent) {
+        let input = match event {
+            NetEvent::Opened { connection, about, tx } => {
+                self.connections.insert(connection, tx);
+                Input::Opened { connection, about }
+            }
+            NetEvent::Closed { connection } => {
+                self.connections.remove(&connection);
+                Input::Closed { connection }
+            }
+            NetEvent::Frame { connection, bytes } => Input::Message { flow: Flow::WebSocket(connection), bytes },
+            NetEvent::Datagram { local, remote, bytes } => Input::Message { flow: Flow::Udp { local, remote }, bytes },
+        };
+        self.input(input);
+    }
+
+    fn input(&mut self, input: Input) {
+        self.engine.handle(now(), input, &mut self.out);
+        self.flush();
+    }
+
+    fn on_timeout(&mut self) {
+        self.engine.handle_timeout(now(), &mut self.out);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        loop {
+            for output in std::mem::take(&mut self.out) {
+                self.carry_out(output);
+            }
+            let Some(query) = self.refused.pop() else { return };
+            self.engine.handle(now(), Input::Account { query, account: Err(Unavailable) }, &mut self.out);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Send { flow: Flow::Udp { local, remote }, bytes } => {
+                // A full socket buffer loses it, as the network might: its transaction sends it again.
+                if let Some(socket) = self.udp.get(&local) {
+                    let _ = socket.try_send_to(&bytes, remote);
+                }
+            }
+            Output::Send { flow: Flow::WebSocket(id), bytes } => {
+                let full = self.connections.get(&id).is_some_and(|tx| tx.try_send(bytes).is_err());
+                // A browser that does not read is let go: its task closes the WebSocket and says so.
+                if full {
+                    self.connections.remove(&id);
+                }
+            }
+            Output::Media(command) => self.command(command),
+            Output::Query { query, name_or_number } => self.ask(query, name_or_number),
+            Output::Record(record) => {
+                tracing::info!(call = %record.id, status = record.status, ended = %record.ended_by, "call ended");
+                self.store.record(*record);
+            }
+            Output::Trace(record) => self.store.trace(*record),
+        }
+    }
+
+    fn command(&mut self, command: MediaCommand) {
+        if let Err(full) = self.worker.send(command) {
+            // The worker is stuck or gone: a call that waits for it ends by its own timers.
+            tracing::error!(command = ?full.0, "media command dropped: the worker's mailbox is full");
+        }
+    }
+
+    fn ask(&mut self, query: QueryId, name_or_number: String) {
+        let answers = self.answers.clone();
+        let asked = self.store.account(query.0, name_or_number, move |token, found| {
+            let account = found.map_err(|error| {
+                tracing::error!(%error, "the directory could not be read");
+                Unavailable
+            });
+            let _ = answers.blocking_send((QueryId(token), account));
+        });
+        if asked.is_err() {
+            self.refused.push(query);
+        }
+    }
+}

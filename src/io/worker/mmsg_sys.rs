@@ -1,0 +1,261 @@
+//! The kernel's own calls: epoll, eventfd, recvmmsg, sendmmsg.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::mem::zeroed;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crate::media::{Pair, Slot, SocketId};
+
+/// Datagrams in one call.
+pub(super) const MAX_BATCH: usize = 32;
+
+const MAILBOX_TOKEN: u64 = u64::MAX;
+
+fn checked(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// A counter that wakes epoll.
+#[derive(Debug)]
+pub(super) struct EventFd(OwnedFd);
+
+impl EventFd {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointer; the descriptor that it answers is ours alone.
+        unsafe {
+            let fd = checked(libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC))?;
+            Ok(Self(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Wakes whoever waits. The only failure is a counter at its end, and then it is awake.
+    pub(super) fn ring(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the descriptor is open as long as `self`; `one` is 8 bytes long.
+        unsafe { libc::write(self.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Takes the wake-up.
+    pub(super) fn clear(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: the descriptor is open as long as `self`; `count` is 8 bytes long.
+        unsafe { libc::read(self.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// What is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    Socket(SocketId),
+    Mailbox,
+}
+
+/// Room for what one wait answers.
+pub(super) struct Ready([libc::epoll_event; 64]);
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self([libc::epoll_event { events: 0, u64: 0 }; 64])
+    }
+}
+
+impl Ready {
+    /// The first `count` of the last wait.
+    pub(super) fn tokens(&self, count: usize) -> impl Iterator<Item = Token> + '_ {
+        self.0[..count.min(self.0.len())].iter().map(|event| match event.u64 {
+            MAILBOX_TOKEN => Token::Mailbox,
+            socket => Token::Socket(SocketId(socket as u32)),
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointer; the descriptor that it answers is ours alone.
+        unsafe { Ok(Self(OwnedFd::from_raw_fd(checked(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
+    }
+
+    pub(super) fn add(&self, fd: RawFd, token: Token) -> io::Result<()> {
+        let u64 = match token {
+            Token::Socket(id) => u64::from(id.0),
+            Token::Mailbox => MAILBOX_TOKEN,
+        };
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64 };
+        // SAFETY: both descriptors are open; the kernel copies `event`.
+        checked(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) }).map(|_| ())
+    }
+
+    /// Waits until something is ready or time is up, rounded up to a millisecond; answers how much is ready.
+    pub(super) fn wait(&self, ready: &mut Ready, wait: Duration) -> usize {
+        let millis = wait.as_micros().div_ceil(1_000).min(60_000) as libc::c_int;
+        // SAFETY: the array is as long as said; the descriptor is open as long as `self`.
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), ready.0.as_mut_ptr(), ready.0.len() as i32, millis) };
+        // A signal (EINTR) is a wake-up with nothing ready.
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// A batch of received datagrams, each in its slot.
+pub(super) struct RecvBatch {
+    slots: [Slot; MAX_BATCH],
+    remotes: [Option<SocketAddr>; MAX_BATCH],
+    names: [libc::sockaddr_storage; MAX_BATCH],
+}
+
+impl fmt::Debug for RecvBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecvBatch")
+    }
+}
+
+impl Default for RecvBatch {
+    fn default() -> Self {
+        // SAFETY: sockaddr_storage is plain data for which all zeros is a value (family unspecified).
+        let names = unsafe { zeroed() };
+        Self { slots: std::array::from_fn(|_| Slot::default()), remotes: [None; MAX_BATCH], names }
+    }
+}
+
+impl RecvBatch {
+    /// Reads what is there, at most [`MAX_BATCH`].
+    pub(super) fn recv(&mut self, fd: RawFd) -> io::Result<usize> {
+        // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
+        let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let room = slot.room();
+            iovecs[at] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+            let header = &mut headers[at].msg_hdr;
+            header.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_iov = &raw mut iovecs[at];
+            header.msg_iovlen = 1;
+        }
+        // SAFETY: every header points to a name and an iovec of its own, and every iovec to the room of a slot of its own; all
+        // live in `self` or this frame, are not touched during the call, and are as long as said.
+        let count = checked(unsafe {
+            libc::recvmmsg(fd, headers.as_mut_ptr(), MAX_BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        })? as usize;
+        for (at, header) in headers[..count].iter().enumerate() {
+            self.slots[at].set_len(header.msg_len as usize);
+            // A datagram that was cut is none of ours: no leg sends so much.
+            let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+            self.remotes[at] = if whole { read_name(&self.names[at]) } else { None };
+        }
+        Ok(count)
+    }
+
+    /// One datagram of the last batch and where it came from; from nowhere if it is to be passed over.
+    pub(super) fn received(&mut self, at: usize) -> (&mut Slot, Option<SocketAddr>) {
+        (&mut self.slots[at], self.remotes[at])
+    }
+}
+
+/// What sendmmsg needs beside the datagrams.
+pub(super) struct SendScratch {
+    names: [libc::sockaddr_storage; MAX_BATCH],
+}
+
+impl fmt::Debug for SendScratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SendScratch")
+    }
+}
+
+impl Default for SendScratch {
+    fn default() -> Self {
+        // SAFETY: sockaddr_storage is plain data for which all zeros is a value (family unspecified).
+        Self { names: unsafe { zeroed() } }
+    }
+}
+
+impl SendScratch {
+    /// Sends `slots` to `targets` from one socket. One that the kernel refuses is passed over; when it takes no more (its
+    /// buffer is full) the rest is dropped.
+    pub(super) fn send(&mut self, fd: RawFd, slots: &[Slot], targets: &[Pair]) {
+        // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
+        let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
+        let count = slots.len().min(targets.len()).min(MAX_BATCH);
+        for at in 0..count {
+            let data = slots[at].data();
+            iovecs[at] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+            let header = &mut headers[at].msg_hdr;
+            header.msg_namelen = write_name(&mut self.names[at], targets[at].remote);
+            header.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_iov = &raw mut iovecs[at];
+            header.msg_iovlen = 1;
+        }
+        let mut from = 0;
+        while from < count {
+            // SAFETY: every header from `from` to `count` points to a name and an iovec of its own, and every iovec to a slot's
+            // data, which the kernel only reads; all live longer than the call and are as long as said.
+            let sent = unsafe {
+                let headers = headers[from..count].as_mut_ptr();
+                libc::sendmmsg(fd, headers, (count - from) as u32, libc::MSG_DONTWAIT)
+            };
+            match usize::try_from(sent) {
+                Ok(sent) => from += sent.max(1),
+                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => from += 1,
+            }
+        }
+    }
+}
+
+fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel wrote a name of this family, which sockaddr_storage has size and alignment for.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            // Flow labels differ from packet to packet and are no part of an address.
+            Some(SocketAddrV6::new(ip, u16::from_be(name.sin6_port), 0, name.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+fn write_name(into: &mut libc::sockaddr_storage, addr: SocketAddr) -> libc::socklen_t {
+    match addr {
+        SocketAddr::V4(addr) => {
+            // SAFETY: sockaddr_storage has size and alignment for every family's name; both are plain data.
+            let name = unsafe { &mut *(&raw mut *into).cast::<libc::sockaddr_in>() };
+            name.sin_family = libc::AF_INET as libc::sa_family_t;
+            name.sin_port = addr.port().to_be();
+            name.sin_addr.s_addr = u32::from(*addr.ip()).to_be();
+            size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(addr) => {
+            // SAFETY: as above.
+            let name = unsafe { &mut *(&raw mut *into).cast::<libc::sockaddr_in6>() };
+            name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            name.sin6_port = addr.port().to_be();
+            name.sin6_flowinfo = 0;
+            name.sin6_addr.s6_addr = addr.ip().octets();
+            name.sin6_scope_id = addr.scope_id();
+            size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
+    }
+}

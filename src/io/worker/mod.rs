@@ -1,0 +1,71 @@
+//! The media worker: one thread that owns its sockets, its slots and its media sessions.
+//!
+//! It binds one UDP port for all browser legs, on each configured address and never on a wildcard (ICE must know where a
+//! check arrived), and a pair of ports for each classic leg when that is opened. A turn: wait for sockets, mailbox or
+//! deadline; read datagrams in batches into slots; hand each to [`Core`](crate::media::Core); send what that made, in
+//! batches; tell events.
+//!
+//! **Queues and what happens when they are full.** Commands wait in a ring of [`MAILBOX`]; when it is full
+//! [`Worker::send`] says so and gives the command back. Events go to the caller's channel; while that is full they wait here
+//! in order, none is lost, and from [`EVENT_BACKLOG`] on no more commands are taken, so that the mailbox fills and the
+//! engine hears of it. A datagram that the kernel will not take is dropped, as the network would.
+
+mod mailbox;
+mod mmsg_sys;
+mod outbox;
+mod ports;
+mod thread;
+
+pub use mailbox::{MailboxFull, Worker};
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::mpsc;
+
+use crate::base::Now;
+use crate::media::DtlsIdentity;
+use crate::plan::MediaEvent;
+
+/// Commands that may wait for the worker.
+pub const MAILBOX: usize = 4_096;
+
+/// Events that may wait for the engine before the worker takes no more commands.
+pub const EVENT_BACKLOG: usize = 1_024;
+
+/// What a worker is started with.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// The gateway's own addresses, IPv4 and IPv6, none of them a wildcard.
+    pub addresses: Vec<IpAddr>,
+    /// The port of all browser legs, the same on each address; 0 takes any that is free.
+    pub webrtc_port: u16,
+    /// Ports of classic legs: RTP on even ones, RTCP on the odd ones behind.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// Sessions at one time.
+    pub max_sessions: usize,
+    /// From the operating system's generator; the same seed gives the same SSRCs and first numbers.
+    pub seed: [u8; 32],
+    /// The gateway's certificate.
+    pub identity: DtlsIdentity,
+}
+
+/// Binds the shared sockets and starts the thread. `events` receives what [`Worker::send`]'s commands lead to.
+///
+/// # Errors
+/// Which address and port could not be bound and why, a range without a pair of ports, no address, or no thread.
+pub fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> io::Result<Worker> {
+    mailbox::start(config, events)
+}
+
+/// Both clocks, read once a turn.
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Instant::now(), unix }
+}
+
+fn named(addr: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("media worker: UDP {addr} cannot be bound: {error}"))
+}

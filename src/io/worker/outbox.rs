@@ -1,0 +1,162 @@
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use socket2::Socket;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::EVENT_BACKLOG;
+use super::mmsg_sys::{Epoll, EventFd, MAX_BATCH, RecvBatch, SendScratch, Token};
+use super::ports::PortPool;
+use crate::media::{Pair, PortPair, Sink, Slot, SocketId};
+use crate::plan::{MediaEvent, OpenFailure};
+
+/// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    sockets: Vec<Option<Socket>>,
+    free: Vec<u32>,
+    pub(super) epoll: Epoll,
+    pool: PortPool,
+    slots: Vec<Slot>,
+    targets: Vec<Pair>,
+    scratch: Box<SendScratch>,
+    events: mpsc::Sender<MediaEvent>,
+    backlog: VecDeque<MediaEvent>,
+}
+
+impl Outbox {
+    pub(super) fn new(pool: PortPool, events: mpsc::Sender<MediaEvent>, wake: Arc<EventFd>) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(wake.as_raw_fd(), Token::Mailbox)?;
+        Ok(Self {
+            sockets: Vec::new(),
+            free: Vec::new(),
+            epoll,
+            pool,
+            // One more than a batch: there is always one to write into.
+            slots: (0..=MAX_BATCH).map(|_| Slot::default()).collect(),
+            targets: Vec::with_capacity(MAX_BATCH),
+            scratch: Box::default(),
+            events,
+            backlog: VecDeque::with_capacity(EVENT_BACKLOG),
+        })
+    }
+
+    /// Takes a bound socket in and numbers it.
+    pub(super) fn adopt(&mut self, socket: Socket) -> io::Result<SocketId> {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.sockets.push(None);
+            (self.sockets.len() - 1) as u32
+        });
+        if let Err(error) = self.epoll.add(socket.as_raw_fd(), Token::Socket(SocketId(id))) {
+            self.free.push(id);
+            return Err(error);
+        }
+        self.sockets[id as usize] = Some(socket);
+        Ok(SocketId(id))
+    }
+
+    /// Closes a socket; epoll forgets it by itself.
+    fn close(&mut self, id: SocketId) {
+        if self.sockets.get_mut(id.0 as usize).and_then(Option::take).is_some() {
+            self.free.push(id.0);
+        }
+    }
+
+    /// Reads a batch from one socket; 0 when it has nothing, or is gone.
+    pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch) -> usize {
+        match self.sockets.get(id.0 as usize) {
+            // What an error of the socket leaves behind (an ICMP report, say) is read with the next turn.
+            Some(Some(socket)) => batch.recv(socket.as_raw_fd()).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Sends everything in the batch, run by run of one socket.
+    pub(super) fn flush(&mut self) {
+        let mut from = 0;
+        while from < self.targets.len() {
+            let socket = self.targets[from].socket;
+            let run = self.targets[from..].iter().take_while(|pair| pair.socket == socket).count();
+            if let Some(Some(open)) = self.sockets.get(socket.0 as usize) {
+                self.scratch.send(open.as_raw_fd(), &self.slots[from..from + run], &self.targets[from..from + run]);
+            }
+            from += run;
+        }
+        self.targets.clear();
+    }
+
+    /// Tells what waits, as far as the engine takes it.
+    pub(super) fn tell(&mut self) {
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+                self.backlog.push_front(event);
+                return;
+            }
+        }
+    }
+
+    /// Whether events wait for the engine.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Whether so many wait that no more commands may be taken.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.backlog.len() >= EVENT_BACKLOG
+    }
+
+    fn push(&mut self, to: Pair) {
+        self.targets.push(to);
+        if self.targets.len() == MAX_BATCH {
+            self.flush();
+        }
+    }
+}
+
+impl Sink for Outbox {
+    fn slot(&mut self) -> &mut Slot {
+        &mut self.slots[self.targets.len()]
+    }
+
+    fn transmit(&mut self, to: Pair) {
+        self.push(to);
+    }
+
+    fn forward(&mut self, slot: &mut Slot, to: Pair) {
+        std::mem::swap(slot, &mut self.slots[self.targets.len()]);
+        self.push(to);
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        self.backlog.push_back(event);
+        self.tell();
+    }
+
+    fn bind_pair(&mut self, local: IpAddr) -> Result<PortPair, OpenFailure> {
+        let (rtp, local, rtcp) = self.pool.bind(local)?;
+        let adopted = self.adopt(rtp).and_then(|rtp| match self.adopt(rtcp) {
+            Ok(rtcp) => Ok(PortPair { rtp, rtcp, local }),
+            Err(error) => {
+                self.close(rtp);
+                Err(error)
+            }
+        });
+        adopted.map_err(|_| {
+            self.pool.release(local);
+            OpenFailure::NoPort
+        })
+    }
+
+    fn release_pair(&mut self, ports: PortPair) {
+        // What was said last (a BYE) still goes out from them.
+        self.flush();
+        self.close(ports.rtp);
+        self.close(ports.rtcp);
+        self.pool.release(ports.local);
+    }
+}

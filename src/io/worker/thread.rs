@@ -1,0 +1,91 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::mmsg_sys::{EventFd, MAX_BATCH, Ready, RecvBatch, Token};
+use super::now;
+use super::outbox::Outbox;
+use crate::media::{Core, Pair};
+use crate::plan::MediaCommand;
+
+/// Batches read from one socket before the others have their turn.
+const BATCHES_A_TURN: usize = 4;
+
+/// How soon waiting events are offered again.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// No wait is longer: a safety net, not a clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The loop of one worker.
+#[derive(Debug)]
+pub(super) struct Turner {
+    core: Core,
+    outbox: Outbox,
+    mailbox: rtrb::Consumer<MediaCommand>,
+    wake: Arc<EventFd>,
+    stop: Arc<AtomicBool>,
+    batch: Box<RecvBatch>,
+}
+
+impl Turner {
+    pub(super) fn new(
+        core: Core,
+        outbox: Outbox,
+        mailbox: rtrb::Consumer<MediaCommand>,
+        wake: Arc<EventFd>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self { core, outbox, mailbox, wake, stop, batch: Box::default() }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut ready = Ready::default();
+        while !self.stop.load(Ordering::Acquire) {
+            let wait = self.wait();
+            let count = self.outbox.epoll.wait(&mut ready, wait);
+            for token in ready.tokens(count) {
+                match token {
+                    Token::Socket(socket) => self.read(socket),
+                    Token::Mailbox => self.wake.clear(),
+                }
+            }
+            self.core.handle_timeout(now(), &mut self.outbox);
+            self.outbox.tell();
+            // After the sockets: a number given back by a command is then not met again in this turn's readiness.
+            self.take_commands();
+            self.outbox.flush();
+        }
+        self.core.shutdown(now(), &mut self.outbox);
+        self.outbox.flush();
+    }
+
+    fn wait(&self) -> Duration {
+        let due = self.core.poll_timeout().map(|(at, _)| at.saturating_duration_since(now().mono));
+        let retry = self.outbox.has_backlog().then_some(RETRY);
+        due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+    }
+
+    fn read(&mut self, socket: crate::media::SocketId) {
+        for _ in 0..BATCHES_A_TURN {
+            let count = self.outbox.recv(socket, &mut self.batch);
+            let now = now();
+            for at in 0..count {
+                let (slot, remote) = self.batch.received(at);
+                if let Some(remote) = remote {
+                    self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox);
+                }
+            }
+            if count < MAX_BATCH {
+                return;
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while !self.outbox.is_stalled() {
+            let Ok(command) = self.mailbox.pop() else { return };
+            self.core.handle_command(now(), command, &mut self.outbox);
+        }
+    }
+}

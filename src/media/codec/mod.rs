@@ -1,0 +1,153 @@
+//! The codecs, all heard and spoken at 8,000 Hz mono, 16-bit: [`Opus`](opus_sys) decodes and encodes straight from and to
+//! that rate whatever the far side sends, so no resampler is needed (the RTP clock stays 48,000: RFC 7587).
+//!
+//! A new codec is a variant of [`Decoder`] and of [`Encoder`] and of [`Codec`].
+
+mod g711;
+mod opus_sys;
+mod plc;
+
+pub use g711::{Law, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
+pub use opus_sys::{OpusDecoder, OpusEncoder, OpusError};
+pub use plc::Concealer;
+
+use crate::plan::Codec;
+
+/// Samples a second of all PCM in the gateway.
+pub const SAMPLE_HZ: u32 = 8_000;
+
+/// The most that one packet may hold: 120 ms (RFC 6716 section 2.1.4), in samples.
+pub const MAX_PACKET_SAMPLES: usize = 960;
+
+/// The longest gap that is concealed: 100 ms, in samples. Behind it lies silence.
+pub const MAX_CONCEALED_SAMPLES: usize = 800;
+
+/// Why a payload was not decoded or a frame not encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodecError {
+    /// The payload is empty, too long, or no packet of its codec.
+    Payload,
+    /// The library refused; the number is libopus's own.
+    Opus(OpusError),
+}
+
+impl From<OpusError> for CodecError {
+    fn from(error: OpusError) -> Self {
+        Self::Opus(error)
+    }
+}
+
+/// Hears one direction of one leg.
+#[derive(Debug)]
+pub enum Decoder {
+    /// RFC 6716; conceals by its own means, with the in-band copy (FEC) of the packet behind the gap first.
+    Opus(OpusDecoder),
+    /// G.711; conceals by repeating the last pitch period.
+    G711(Law, Box<Concealer>),
+}
+
+impl Decoder {
+    /// A decoder in its first state.
+    ///
+    /// # Errors
+    /// libopus refused to start.
+    pub fn new(codec: Codec) -> Result<Self, CodecError> {
+        Ok(match codec {
+            Codec::Opus => Self::Opus(OpusDecoder::new()?),
+            Codec::Pcmu => Self::G711(Law::Mu, Box::default()),
+            Codec::Pcma => Self::G711(Law::A, Box::default()),
+        })
+    }
+
+    /// How many samples a payload holds, without decoding it.
+    ///
+    /// # Errors
+    /// [`CodecError::Payload`]: none, or more than [`MAX_PACKET_SAMPLES`].
+    pub fn samples(&self, payload: &[u8]) -> Result<usize, CodecError> {
+        let samples = match self {
+            Self::Opus(_) => OpusDecoder::samples(payload).ok_or(CodecError::Payload)?,
+            Self::G711(..) => payload.len(),
+        };
+        if (1..=MAX_PACKET_SAMPLES).contains(&samples) { Ok(samples) } else { Err(CodecError::Payload) }
+    }
+
+    /// Decodes one payload into the front of `pcm`; answers the samples written.
+    ///
+    /// # Errors
+    /// The payload is no packet of this codec, or `pcm` is too short for it.
+    pub fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Result<usize, CodecError> {
+        let samples = self.samples(payload)?;
+        let pcm = pcm.get_mut(..samples).ok_or(CodecError::Payload)?;
+        match self {
+            Self::Opus(opus) => Ok(opus.decode(Some(payload), false, pcm)?),
+            Self::G711(law, concealer) => {
+                law.decode(payload, pcm);
+                concealer.heard(pcm);
+                Ok(samples)
+            }
+        }
+    }
+
+    /// Fills `pcm` with what may have been lost just before `next`, the packet behind the gap.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn conceal(&mut self, next: &[u8], pcm: &mut [i16]) -> Result<(), CodecError> {
+        match self {
+            Self::Opus(opus) => opus.conceal(next, pcm).map_err(CodecError::Opus),
+            Self::G711(_, concealer) => {
+                concealer.conceal(pcm);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Speaks one direction of one leg.
+#[derive(Debug)]
+pub enum Encoder {
+    /// RFC 6716: 24 kbit/s, voice, complexity 5, in-band FEC for 10 % loss.
+    Opus(OpusEncoder),
+    /// G.711.
+    G711(Law),
+}
+
+impl Encoder {
+    /// An encoder in its first state.
+    ///
+    /// # Errors
+    /// libopus refused to start.
+    pub fn new(codec: Codec) -> Result<Self, CodecError> {
+        Ok(match codec {
+            Codec::Opus => Self::Opus(OpusEncoder::new()?),
+            Codec::Pcmu => Self::G711(Law::Mu),
+            Codec::Pcma => Self::G711(Law::A),
+        })
+    }
+
+    /// Samples of the frames that this encoder takes for a packet time: what the plan asks for where the codec can, 20 ms
+    /// where it cannot.
+    #[must_use]
+    pub fn frame_samples(&self, ptime_ms: u8) -> usize {
+        let able = match self {
+            Self::Opus(_) => matches!(ptime_ms, 10 | 20 | 40 | 60),
+            Self::G711(_) => (10..=60).contains(&ptime_ms) && ptime_ms.is_multiple_of(10),
+        };
+        8 * usize::from(if able { ptime_ms } else { 20 })
+    }
+
+    /// Encodes one frame into the front of `payload`; answers the bytes written.
+    ///
+    /// # Errors
+    /// `payload` is too short, or libopus refused.
+    pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, CodecError> {
+        match self {
+            Self::Opus(opus) => Ok(opus.encode(pcm, payload)?),
+            Self::G711(law) => {
+                let payload = payload.get_mut(..pcm.len()).ok_or(CodecError::Payload)?;
+                law.encode(pcm, payload);
+                Ok(pcm.len())
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Our end of DTLS-SRTP (RFC 5763, RFC 5764) for one browser leg, over [`dimpl`].
+//!
+//! Fed only with datagrams from a remote that ICE has validated. `dimpl` checks no fingerprint: the certificate is held
+//! against the one that SDP promised here, and until it fits no keys are handed out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dimpl::certificate::{calculate_fingerprint, generate_self_signed_certificate};
+use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
+
+use super::srtp::{MasterKeys, Profile, SrtpRx, SrtpTx};
+use crate::plan::{DtlsRole, LegFailure};
+
+/// The first retransmission of a flight: a call rings, it cannot bear the second that RFC 6347 section 4.2.4.1 allows.
+const FIRST_RETRANSMISSION: Duration = Duration::from_millis(150);
+
+/// A handshake that has not ended by then has failed.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The largest DTLS record there is, with room.
+const MAX_RECORD: usize = 17_000;
+
+/// The gateway's certificate (ECDSA P-256, self-signed), made once a start, and how handshakes are run with it.
+#[derive(Clone)]
+pub struct DtlsIdentity {
+    certificate: DtlsCertificate,
+    config: Arc<dimpl::Config>,
+}
+
+impl fmt::Debug for DtlsIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DtlsIdentity").field(&self.fingerprint_sdp()).finish()
+    }
+}
+
+/// The certificate could not be made or the settings not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityError {
+    /// Key or certificate generation failed.
+    Generation,
+    /// The DTLS settings were refused.
+    Settings,
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generation => "the DTLS certificate could not be made",
+            Self::Settings => "the DTLS settings were refused",
+        })
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
+impl DtlsIdentity {
+    /// A new key and certificate, valid from now for a year (browsers look at the fingerprint alone).
+    ///
+    /// # Errors
+    /// Names the step that failed.
+    pub fn generate() -> Result<Self, IdentityError> {
+        let certificate = generate_self_signed_certificate().map_err(|_| IdentityError::Generation)?;
+        let config = dimpl::Config::builder()
+            .use_server_cookie(false) // ICE has proven the address
+            .require_client_certificate(true)
+            .flight_start_rto(FIRST_RETRANSMISSION)
+            .flight_retries(6)
+            .handshake_timeout(HANDSHAKE_TIMEOUT)
+            .build()
+            .map_err(|_| IdentityError::Settings)?;
+        Ok(Self { certificate, config: Arc::new(config) })
+    }
+
+    /// SHA-256 of the certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        sha256(&self.certificate.certificate)
+    }
+
+    /// The value of `a=fingerprint:sha-256` (RFC 8122): `AA:BB:..`, 32 bytes.
+    #[must_use]
+    pub fn fingerprint_sdp(&self) -> String {
+        self.certificate.fingerprint_str()
+    }
+}
+
+fn sha256(der: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(&calculate_fingerprint(der)[..32]);
+    out
+}
+
+/// What a step of the handshake brought.
+#[derive(Debug)]
+pub enum DtlsEvent {
+    /// The certificate fits and the keys are there: what arrives, what we send.
+    Keys(Box<(SrtpRx, SrtpTx)>),
+    /// The far side has ended the connection.
+    Closed,
+}
+
+/// One handshake with one browser.
+pub struct Handshake {
+    dtls: Dtls,
+    role: DtlsRole,
+    expected: [u8; 32],
+    verified: bool,
+    deadline: Option<Instant>,
+    buf: Vec<u8>,
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("role", &self.role).field("verified", &self.verified).finish_non_exhaustive()
+    }
+}
+
+impl Handshake {
+    /// A handshake that has not begun; `expected` is the SHA-256 that SDP promised.
+    #[must_use]
+    pub fn new(now: Instant, identity: &DtlsIdentity, role: DtlsRole, expected: [u8; 32]) -> Self {
+        let mut dtls = Dtls::new_auto(Arc::clone(&identity.config), identity.certificate.clone(), now);
+        if role == DtlsRole::Client {
+            dtls.set_active(true);
+        }
+        Self { dtls, role, expected, verified: false, deadline: Some(now), buf: vec![0; 2_048] }
+    }
+
+    /// Whether it is a handshake of this kind with the same far side.
+    #[must_use]
+    pub fn is_with(&self, role: DtlsRole, expected: [u8; 32]) -> bool {
+        self.role == role && self.expected == expected
+    }
+
+    /// Handles a datagram from a validated remote; what must be sent goes through `send`.
+    ///
+    /// # Errors
+    /// The leg has failed: the handshake broke or the certificate is another one.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        send: impl FnMut(&[u8]),
+    ) -> Result<Option<DtlsEvent>, LegFailure> {
+        self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
+        self.dtls.handle_packet(datagram).map_err(|_| LegFailure::Dtls)?;
+        self.poll(send)
+    }
+
+    /// Starts the handshake, retransmits, gives up: whatever is due at `now`.
+    ///
+    /// # Errors
+    /// The leg has failed: the far side did not answer in time.
+    pub fn handle_timeout(&mut self, now: Instant, send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {
+        self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
+        self.poll(send)
+    }
+
+    /// When [`Handshake::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Tells the far side that the connection ends.
+    pub fn close(&mut self, send: impl FnMut(&[u8])) {
+        if self.dtls.close().is_ok() {
+            // What else the last poll brings, a failure included, is about a connection that is over.
+            let _ = self.poll(send);
+        }
+    }
+
+    fn poll(&mut self, mut send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {
+        let mut event = None;
+        loop {
+            match self.dtls.poll_output(&mut self.buf) {
+                Output::Packet(packet) => send(packet),
+                Output::BufferTooSmall { needed } if needed > MAX_RECORD => return Err(LegFailure::Dtls),
+                Output::BufferTooSmall { needed } => self.buf.resize(needed, 0),
+                Output::Timeout(at) => {
+                    self.deadline = Some(at);
+                    return Ok(event);
+                }
+                Output::PeerCert(der) => {
+                    if sha256(der) != self.expected {
+                        return Err(LegFailure::FingerprintMismatch);
+                    }
+                    self.verified = true;
+                }
+                Output::KeyingMaterial(material, profile) => {
+                    if !self.verified {
+                        return Err(LegFailure::FingerprintMismatch);
+                    }
+                    event = Some(DtlsEvent::Keys(Box::new(contexts(self.role, &material, profile)?)));
+                }
+                Output::CloseNotify => event = Some(DtlsEvent::Closed),
+                // Data channels are not offered; what comes inside DTLS is nobody's.
+                Output::Connected | Output::ApplicationData(_) => {}
+                _ => {}
+            }
+        }
+    }
+}
+
+fn contexts(role: DtlsRole, material: &[u8], profile: SrtpProfile) -> Result<(SrtpRx, SrtpTx), LegFailure> {
+    let profile = match profile {
+        SrtpProfile::AES128_CM_SHA1_80 => Profile::Aes128CmHmacSha1_80,
+        SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
+        _ => return Err(LegFailure::Dtls),
+    };
+    let keys = MasterKeys::split(profile, material).map_err(|_| LegFailure::Dtls)?;
+    let (theirs, ours) = match role {
+        DtlsRole::Client => (keys.server, keys.client),
+        DtlsRole::Server => (keys.client, keys.server),
+    };
+    let rx = SrtpRx::new(profile, theirs.0, theirs.1).map_err(|_| LegFailure::Dtls)?;
+    let tx = SrtpTx::new(profile, ours.0, ours.1).map_err(|_| LegFailure::Dtls)?;
+    Ok((rx, tx))
+}

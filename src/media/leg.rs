@@ -1,0 +1,222 @@
+use std::time::Instant;
+
+use super::browser::Browser;
+use super::buffer::Slot;
+use super::classic::{Belief, Classic};
+use super::reports::Reports;
+use super::rewrite::TxSource;
+use super::srtp::SrtpError;
+use super::stats::{Counters, Drop, RxSource};
+use super::{Pair, Sink};
+use crate::base::{Now, Rng};
+use crate::plan::{LegPlan, LegStats};
+use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, write_header};
+
+/// How a leg's packets travel.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// In the clear, on ports of its own.
+    Classic(Classic),
+    /// As SRTP, on the shared port.
+    Browser(Box<Browser>),
+}
+
+/// One side of a session: how its packets travel, what was agreed, what came and went.
+#[derive(Debug)]
+pub(super) struct Leg {
+    /// How its packets travel.
+    pub(super) transport: Transport,
+    /// What was agreed; none before SetPath.
+    pub(super) plan: Option<LegPlan>,
+    /// What the far side sends.
+    pub(super) rx: RxSource,
+    /// What we send.
+    pub(super) tx: TxSource,
+    /// RTP packets in and out.
+    pub(super) counters: Counters,
+    reports: Reports,
+    /// Connected has been told.
+    connected: bool,
+}
+
+/// A believed packet.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// Its header, in the clear.
+    pub(super) header: RtpHeader,
+    /// It is the first of a classic leg: Connected is due.
+    pub(super) first: bool,
+}
+
+impl Leg {
+    /// A leg with nothing agreed yet.
+    #[must_use]
+    pub(super) fn new(transport: Transport, rng: &mut Rng) -> Self {
+        Self {
+            transport,
+            plan: None,
+            rx: RxSource::default(),
+            tx: TxSource::new(rng.next_u32(), rng.next_u64()),
+            counters: Counters::default(),
+            reports: Reports::default(),
+            connected: false,
+        }
+    }
+
+    /// What was agreed. Our source goes on, unless it is to be another.
+    pub(super) fn set_plan(&mut self, now: Instant, plan: LegPlan, rng: &mut Rng) {
+        if self.tx.ssrc != plan.tx_ssrc.0 {
+            self.tx = TxSource::new(plan.tx_ssrc.0, rng.next_u64());
+        }
+        self.plan = Some(plan);
+        self.reports.start(now, rng);
+    }
+
+    /// Believes or refuses a packet, and decrypts it in place.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(super) fn accept(&mut self, now: Instant, pair: Pair, slot: &mut Slot) -> Result<Accepted, Drop> {
+        match &mut self.transport {
+            Transport::Classic(classic) => {
+                let belief = classic.believes(pair.remote);
+                if belief == Belief::Foreign {
+                    return Err(Drop::ForeignSource);
+                }
+                let header = RtpHeader::parse(slot.data()).map_err(|_| Drop::Malformed)?;
+                if belief == Belief::Candidate {
+                    let plan = self.plan.ok_or(Drop::NoPath)?;
+                    if !plan_agrees(&plan, header.pt) {
+                        return Err(Drop::PayloadType);
+                    }
+                    classic.latch(pair.remote);
+                }
+                Ok(Accepted { header, first: !std::mem::replace(&mut self.connected, true) })
+            }
+            Transport::Browser(browser) => {
+                let rx = browser.rx().ok_or(Drop::NoKeys)?;
+                let len = rx.unprotect_rtp(slot.data_mut()).map_err(|error| match error {
+                    SrtpError::Tag => Drop::SrtpTag,
+                    SrtpError::Replay => Drop::SrtpReplay,
+                    SrtpError::TooManySources => Drop::TooManySources,
+                    _ => Drop::Malformed,
+                })?;
+                slot.set_len(len);
+                browser.ice.on_heard(now, pair);
+                let header = RtpHeader::parse(slot.data()).map_err(|_| Drop::Malformed)?;
+                Ok(Accepted { header, first: false })
+            }
+        }
+    }
+
+    /// Reads RTCP of the far side. What is refused changes nothing: RTCP is not counted among the packets.
+    pub(super) fn on_rtcp(&mut self, now: Now, pair: Pair, slot: &mut Slot) {
+        match &mut self.transport {
+            Transport::Classic(classic) => {
+                if !classic.believes_rtcp(pair.remote) {
+                    return;
+                }
+            }
+            Transport::Browser(browser) => {
+                let Some(Ok(len)) = browser.rx().map(|rx| rx.unprotect_rtcp(slot.data_mut())) else { return };
+                slot.set_len(len);
+                browser.ice.on_heard(now.mono, pair);
+            }
+        }
+        // A compound that ends wrong has been read as far as it went right (RFC 3550 appendix A.2 would refuse it whole; peers
+        // exist that pad theirs wrong).
+        let _ = self.reports.read(now, slot.data(), Some(self.tx.ssrc), self.rx.ssrc());
+    }
+
+    /// Where RTP can be sent now, if it may be.
+    ///
+    /// # Errors
+    /// [`Drop::NoPath`], [`Drop::NotSending`] or [`Drop::PeerNotReady`].
+    pub(super) fn ready(&self) -> Result<(LegPlan, Pair), Drop> {
+        let plan = self.plan.ok_or(Drop::NoPath)?;
+        if !plan.tx {
+            return Err(Drop::NotSending);
+        }
+        let pair = match &self.transport {
+            Transport::Classic(classic) => classic.rtp_to(),
+            Transport::Browser(browser) => browser.send_pair(),
+        };
+        pair.map(|pair| (plan, pair)).ok_or(Drop::PeerNotReady)
+    }
+
+    /// Writes `header` right before the payload that it names, cutting off what was before it and behind, then encrypts:
+    /// the slot is then ready to be sent.
+    ///
+    /// # Errors
+    /// [`Drop::Protect`].
+    pub(super) fn seal(&mut self, now: Instant, slot: &mut Slot, header: &RtpHeader) -> Result<(), Drop> {
+        let payload = header.payload.clone();
+        let payload_len = payload.len();
+        slot.set_len(payload.end);
+        slot.trim_front(payload.start.checked_sub(FIXED_HEADER_LEN).ok_or(Drop::Protect)?);
+        let fixed = slot.data_mut().first_chunk_mut::<FIXED_HEADER_LEN>().ok_or(Drop::Protect)?;
+        write_header(fixed, header);
+        if let Transport::Browser(browser) = &mut self.transport {
+            let len = FIXED_HEADER_LEN + payload_len;
+            let len = browser.protect(slot.data_and_tailroom(), len, false).map_err(|_| Drop::Protect)?;
+            slot.set_len(len);
+        }
+        self.tx.sent(now, header.timestamp, payload_len);
+        self.counters.tx += 1;
+        Ok(())
+    }
+
+    /// Marks a browser leg as connected; whether that is news.
+    pub(super) fn connect(&mut self) -> bool {
+        !std::mem::replace(&mut self.connected, true)
+    }
+
+    /// The next report's time.
+    #[must_use]
+    pub(super) fn report_due(&self) -> Option<Instant> {
+        self.reports.due()
+    }
+
+    /// Sends a report if one is due, or a last one with BYE.
+    pub(super) fn report(&mut self, now: Now, bye: bool, cname: &[u8], rng: &mut Rng, sink: &mut dyn Sink) {
+        let Some(plan) = self.plan else { return };
+        if !bye && self.reports.due().is_none_or(|due| due > now.mono) {
+            return;
+        }
+        self.reports.schedule(now.mono, rng);
+        let pair = match &self.transport {
+            Transport::Classic(classic) => classic.rtcp_to(),
+            Transport::Browser(browser) => browser.send_pair(),
+        };
+        let Some(pair) = pair else { return };
+        let slot = sink.slot();
+        let clock_hz = plan.codec.clock_hz();
+        let mut len = self.reports.write(now, &mut self.rx, &self.tx, clock_hz, cname, bye, slot.room());
+        if let Transport::Browser(browser) = &mut self.transport {
+            let Ok(protected) = browser.protect(slot.data_and_tailroom(), len, true) else { return };
+            len = protected;
+        }
+        slot.set_len(len);
+        sink.transmit(pair);
+    }
+
+    /// The counts as signalling is told them.
+    #[must_use]
+    pub(super) fn stats(&self) -> LegStats {
+        let clock_hz = self.plan.map_or(8_000, |plan| plan.codec.clock_hz());
+        let jitter_us = u64::from(self.rx.jitter_ticks()) * 1_000_000 / u64::from(clock_hz);
+        LegStats {
+            rx_packets: self.counters.rx,
+            rx_dropped: self.counters.dropped_total(),
+            rx_lost: self.rx.lost(),
+            tx_packets: self.counters.tx,
+            remote_lost: self.reports.remote_lost,
+            rx_jitter_us: u32::try_from(jitter_us).unwrap_or(u32::MAX),
+            rtt_us: self.reports.rtt_us,
+        }
+    }
+}
+
+fn plan_agrees(plan: &LegPlan, pt: u8) -> bool {
+    plan.rx_pt.0 == pt || plan.dtmf.is_some_and(|dtmf| dtmf.rx_pt.0 == pt)
+}

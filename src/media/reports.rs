@@ -1,0 +1,157 @@
+use std::time::{Duration, Instant};
+
+use super::rewrite::TxSource;
+use super::stats::{RxSource, ticks};
+use crate::base::{Now, Rng};
+use crate::wire::rtp::{CompoundWriter, Report, ReportBlock, RtcpError, SenderInfo, parse_compound};
+
+/// RFC 3550 section 6.2: five seconds, times a half to one and a half by chance.
+const INTERVAL_MS: u64 = 5_000;
+
+/// Seconds from 1900 to 1970.
+const NTP_EPOCH_SECS: u64 = 2_208_988_800;
+
+/// RTCP of one leg: when the next report is due, and what the far side's last ones said.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    due: Option<Instant>,
+    /// Middle bits of the far side's last SR, and when it came.
+    last_sr: Option<(u32, Instant)>,
+    /// RTP packets that had been sent at the last report of ours.
+    packets_then: u64,
+    /// What it said it lost of ours, cumulative.
+    pub(super) remote_lost: u32,
+    /// Round trip in microseconds; 0 when unknown.
+    pub(super) rtt_us: u32,
+}
+
+fn ntp(now: Now) -> u64 {
+    let fraction = (u64::from(now.unix.subsec_nanos()) << 32) / 1_000_000_000;
+    (now.unix.as_secs() + NTP_EPOCH_SECS) << 32 | fraction
+}
+
+fn middle(ntp: u64) -> u32 {
+    (ntp >> 16) as u32
+}
+
+impl Reports {
+    /// When the next report is due.
+    #[must_use]
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Sets the time of the next report.
+    pub(super) fn schedule(&mut self, now: Instant, rng: &mut Rng) {
+        let chance = u64::from(rng.next_u32()) * INTERVAL_MS >> 32;
+        self.due = Some(now + Duration::from_millis(INTERVAL_MS / 2 + chance));
+    }
+
+    /// Starts the clock, if it does not run yet.
+    pub(super) fn start(&mut self, now: Instant, rng: &mut Rng) {
+        if self.due.is_none() {
+            self.schedule(now, rng);
+        }
+    }
+
+    /// Writes a compound: SR if RTP was sent since the last one (RFC 3550 section 6.4), else RR, then the CNAME, and BYE
+    /// with `bye`; answers its length.
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        rx: &mut RxSource,
+        tx: &TxSource,
+        clock_hz: u32,
+        cname: &[u8],
+        bye: bool,
+        buf: &mut [u8],
+    ) -> usize {
+        let ntp = ntp(now);
+        let info = (tx.packets > self.packets_then).then(|| SenderInfo {
+            ntp,
+            rtp_ticks: tx.ts_at(now.mono, clock_hz),
+            packets: tx.packets as u32,
+            octets: tx.octets as u32,
+        });
+        self.packets_then = tx.packets;
+        let block = rx.ssrc().map(|ssrc| {
+            let (fraction_lost, cumulative_lost, highest_seq) = rx.report();
+            let (last_sr, at) = self.last_sr.map_or((0, now.mono), |(sr, at)| (sr, at));
+            let delay = ticks(now.mono.saturating_duration_since(at), 65_536);
+            ReportBlock {
+                ssrc,
+                fraction_lost,
+                cumulative_lost,
+                highest_seq,
+                jitter_ticks: rx.jitter_ticks(),
+                last_sr,
+                delay_since_last_sr: u32::try_from(delay).unwrap_or(u32::MAX),
+            }
+        });
+        let mut writer = CompoundWriter::new(buf);
+        writer.report(tx.ssrc, info, block.as_slice());
+        writer.cname(tx.ssrc, cname);
+        if bye {
+            writer.bye(tx.ssrc);
+        }
+        writer.len()
+    }
+
+    /// Reads a compound of the far side: `ours` is our source, `theirs` the one that we hear.
+    ///
+    /// # Errors
+    /// Names what is wrong with it; what came before stands.
+    pub(super) fn read(&mut self, now: Now, compound: &[u8], ours: Option<u32>, theirs: Option<u32>) -> Result<(), RtcpError> {
+        parse_compound(compound, |report| match report {
+            Report::Sender { ssrc, info } if theirs.is_none_or(|theirs| theirs == ssrc) => {
+                self.last_sr = Some((middle(info.ntp), now.mono));
+            }
+            Report::Block { block, .. } if Some(block.ssrc) == ours => {
+                self.remote_lost = u32::try_from(block.cumulative_lost).unwrap_or(0);
+                if block.last_sr != 0 {
+                    self.on_echo(now, block.last_sr, block.delay_since_last_sr);
+                }
+            }
+            Report::Sender { .. }
+            | Report::Block { .. }
+            | Report::Receiver { .. }
+            | Report::Cname { .. }
+            | Report::Bye { .. } => {}
+        })
+    }
+
+    /// RFC 3550 section 6.4.1: round trip = now - LSR - DLSR. A negative one is a far side that counts wrong.
+    fn on_echo(&mut self, now: Now, last_sr: u32, delay: u32) {
+        let trip = middle(ntp(now)).wrapping_sub(last_sr).wrapping_sub(delay);
+        if trip < 60 << 16 {
+            self.rtt_us = (u64::from(trip) * 1_000_000 >> 16) as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_ends_learn_loss_and_round_trip_from_each_other() {
+        #[allow(clippy::disallowed_methods)]
+        let now = Now { mono: Instant::now(), unix: Duration::from_secs(1_700_000_000) };
+        let (mut a, mut b) = (Reports::default(), Reports::default());
+        let (mut a_tx, b_tx) = (TxSource::new(1, 0), TxSource::new(2, 0));
+        let (mut a_rx, mut b_rx) = (RxSource::default(), RxSource::default());
+        for seq in [0u16, 1, 2, 5] {
+            a_tx.sent(now.mono, u32::from(seq) * 160, 160);
+            b_rx.place(1, seq).unwrap();
+        }
+        let mut buf = [0; 256];
+        let len = a.write(now, &mut a_rx, &a_tx, 8_000, b"a", false, &mut buf);
+        let heard = now.after(Duration::from_millis(40));
+        b.read(heard, &buf[..len], Some(2), Some(1)).unwrap();
+        let answered = heard.after(Duration::from_millis(500));
+        let len = b.write(answered, &mut b_rx, &b_tx, 8_000, b"b", true, &mut buf);
+        a.read(answered.after(Duration::from_millis(40)), &buf[..len], Some(1), Some(2)).unwrap();
+        assert_eq!(a.remote_lost, 2);
+        assert!((79_000..=81_000).contains(&a.rtt_us), "{}", a.rtt_us);
+    }
+}

@@ -1,0 +1,178 @@
+//! From one codec to the other.
+
+use super::codec::{CodecError, Decoder, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ};
+use crate::plan::{Codec, LegPlan};
+use crate::wire::rtp::ts_diff;
+
+/// Timestamps that jump ahead by more than this, in samples at 8,000 Hz (20 s), are a clock set anew, not a silence.
+const MAX_SILENCE_SAMPLES: i32 = 160_000;
+
+const FIFO: usize = 2 * MAX_PACKET_SAMPLES + MAX_CONCEALED_SAMPLES;
+
+/// One direction of a transcoded call, driven by its packets: what comes is decoded at once, and encoded as soon as it
+/// fills a frame of the outgoing packet time. A gap is concealed when the packet behind it shows it.
+///
+/// Timestamps go on in the outgoing clock by the audio's own length, over gaps and silences too.
+#[derive(Debug)]
+pub struct Transcoder {
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Incoming ticks a sample at 8,000 Hz, and outgoing.
+    in_scale: u32,
+    out_scale: u32,
+    frame_samples: usize,
+    /// PCM that does not fill a frame yet, at the front.
+    fifo: Box<[i16; FIFO]>,
+    held: usize,
+    /// The incoming timestamp that continues the last packet.
+    expected_ts: Option<u32>,
+    /// The outgoing timestamp of the first held sample.
+    out_ts: u32,
+    marker: bool,
+    /// Outgoing ticks that are left out behind the next frame, which was filled up for it.
+    pending_break: Option<u32>,
+}
+
+/// One audio packet that arrived in order.
+#[derive(Debug, Clone, Copy)]
+pub struct AudioIn<'a> {
+    /// Its timestamp.
+    pub timestamp: u32,
+    /// It continues nothing that came before.
+    pub fresh: bool,
+    /// Sequence numbers missing before it.
+    pub missing: u64,
+    /// The timestamp that the outgoing clock shows at its arrival.
+    pub out_ts_now: u32,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// One encoded frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Its timestamp in the outgoing clock.
+    pub timestamp: u32,
+    /// It starts a talkspurt.
+    pub marker: bool,
+    /// Bytes of payload written.
+    pub len: usize,
+}
+
+impl Transcoder {
+    /// A transcoder from what `from`'s far side sends to what `to`'s is sent; `out_ts` is the first outgoing timestamp.
+    ///
+    /// # Errors
+    /// A codec refused to start.
+    pub fn new(from: &LegPlan, to: &LegPlan, out_ts: u32) -> Result<Self, CodecError> {
+        let encoder = Encoder::new(to.codec)?;
+        Ok(Self {
+            decoder: Decoder::new(from.codec)?,
+            frame_samples: encoder.frame_samples(to.ptime_ms),
+            encoder,
+            in_scale: scale(from.codec),
+            out_scale: scale(to.codec),
+            fifo: Box::new([0; FIFO]),
+            held: 0,
+            expected_ts: None,
+            out_ts,
+            marker: true,
+            pending_break: None,
+        })
+    }
+
+    /// Decodes a packet and conceals the gap before it, if any. Whatever it answers, [`Transcoder::pop`] must then be called
+    /// until there is no frame left.
+    ///
+    /// # Errors
+    /// The payload is no packet of its codec.
+    pub fn push(&mut self, audio: AudioIn<'_>) -> Result<(), CodecError> {
+        let samples = self.decoder.samples(audio.payload)?;
+        let jump = match self.expected_ts.filter(|_| !audio.fresh) {
+            Some(expected) => ts_diff(expected, audio.timestamp) / self.in_scale.cast_signed(),
+            None => {
+                self.go_on_from(audio.out_ts_now);
+                0
+            }
+        };
+        match usize::try_from(jump) {
+            Ok(0) => {}
+            Ok(gap) if audio.missing > 0 && gap <= MAX_CONCEALED_SAMPLES => {
+                let fifo = &mut self.fifo[self.held..self.held + gap];
+                self.decoder.conceal(audio.payload, fifo)?;
+                self.held += gap;
+            }
+            Ok(gap) if jump <= MAX_SILENCE_SAMPLES => self.skip(gap),
+            // Back, or far ahead: the sender's clock was set anew. Ours goes on with the time that has passed.
+            Ok(_) | Err(_) => self.go_on_from(audio.out_ts_now),
+        }
+        self.expected_ts = Some(audio.timestamp.wrapping_add(samples as u32 * self.in_scale));
+        self.held += self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
+        Ok(())
+    }
+
+    /// Encodes the next full frame into `payload`; none when what is left does not fill one. A frame that the encoder
+    /// refuses is lost.
+    pub fn pop(&mut self, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
+        if self.held < self.frame_samples {
+            return None;
+        }
+        let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], payload);
+        let (timestamp, marker) = (self.out_ts, std::mem::take(&mut self.marker));
+        self.fifo.copy_within(self.frame_samples..self.held, 0);
+        self.held -= self.frame_samples;
+        self.out_ts = self.out_ts.wrapping_add(self.frame_samples as u32 * self.out_scale);
+        if let Some(ticks) = self.pending_break.take() {
+            self.out_ts = self.out_ts.wrapping_add(ticks);
+            self.marker = true;
+        }
+        Some(encoded.map(|len| Frame { timestamp, marker, len }))
+    }
+
+    /// The outgoing timestamp of a moment that the far side calls `timestamp` (the start of a telephone event): near what is
+    /// expected next, its distance from that; else the present of the outgoing clock.
+    #[must_use]
+    pub fn out_ts_of(&self, timestamp: u32, out_ts_now: u32) -> u32 {
+        let Some(expected) = self.expected_ts else { return out_ts_now };
+        let off = ts_diff(expected, timestamp) / self.in_scale.cast_signed();
+        if off.unsigned_abs() > SAMPLE_HZ {
+            return out_ts_now;
+        }
+        let next = self.out_ts.wrapping_add(self.held as u32 * self.out_scale);
+        next.wrapping_add((off * self.out_scale.cast_signed()).cast_unsigned())
+    }
+
+    /// A silence of `gap` samples that is not sent. A frame begun before it is filled up from it.
+    fn skip(&mut self, gap: usize) {
+        let filled = self.fill_up();
+        self.leave_out(gap.saturating_sub(filled) as u32 * self.out_scale);
+    }
+
+    /// What follows is at `out_ts`, or right behind what was sent last.
+    fn go_on_from(&mut self, out_ts: u32) {
+        self.fill_up();
+        let ahead = ts_diff(self.out_ts.wrapping_add(self.held as u32 * self.out_scale), out_ts);
+        self.leave_out(u32::try_from(ahead).unwrap_or(0));
+    }
+
+    fn leave_out(&mut self, ticks: u32) {
+        if self.held > 0 {
+            self.pending_break = Some(ticks);
+        } else {
+            self.out_ts = self.out_ts.wrapping_add(ticks);
+            self.marker = true;
+        }
+    }
+
+    /// Fills a frame that was begun with silence; answers how many samples that took.
+    fn fill_up(&mut self) -> usize {
+        let fill = (self.frame_samples - self.held % self.frame_samples) % self.frame_samples;
+        self.fifo[self.held..self.held + fill].fill(0);
+        self.held += fill;
+        fill
+    }
+}
+
+fn scale(codec: Codec) -> u32 {
+    codec.clock_hz() / SAMPLE_HZ
+}
