@@ -1,0 +1,5 @@
+//! What tests share: a simulated network with its own clock, and scripted SIP peers.
+#![allow(dead_code)] // each test binary uses its part
+
+pub mod peer;
+pub mod world;

@@ -1,0 +1,356 @@
+//! A simulated world: one engine, scripted peers, a network that loses, doubles and reorders datagrams, a directory and a
+//! media half that answer after a while. Its clock is its own, its chance comes from a seed: every run can be repeated.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringway::base::{Now, Rng};
+use ringway::plan::{Codec, LegStats, MediaCommand, MediaEvent, SessionId, SessionPlan, Side};
+use ringway::policy::account::{Account, Ha1};
+use ringway::policy::dialplan::{self, Dialplan};
+use ringway::policy::profile::{self, Profile};
+use ringway::signalling::call::CallTimes;
+use ringway::signalling::engine::{Engine, EngineConfig, Input, Output, Peer as TrustedPeer};
+use ringway::signalling::record::{CallRecord, TraceRecord};
+use ringway::signalling::registrar::RegistrarLimits;
+use ringway::signalling::{Connection, ConnectionId, Flow};
+use ringway::wire::sdp::Fingerprint;
+
+use super::peer::Peer;
+
+pub const GATEWAY: &str = "10.0.0.1:5060";
+
+/// What the network does to each datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// In percent.
+    pub loss: u32,
+    /// In percent.
+    pub duplication: u32,
+    /// One way, from and to; datagrams overtake each other within it.
+    pub delay_ms: (u32, u32),
+}
+
+impl Weather {
+    pub const CALM: Self = Self { loss: 0, duplication: 0, delay_ms: (10, 10) };
+    /// What the issue of the first call asks for: a fifth lost, and doubled and reordered beside.
+    pub const ROUGH: Self = Self { loss: 20, duplication: 10, delay_ms: (5, 400) };
+}
+
+enum Event {
+    ToEngine(Input),
+    ToPeer(usize, Bytes),
+}
+
+pub struct World {
+    pub now: Now,
+    pub engine: Engine,
+    pub peers: Vec<Peer>,
+    pub weather: Weather,
+    pub records: Vec<CallRecord>,
+    pub ladder: Vec<TraceRecord>,
+    /// Sessions that media holds.
+    pub sessions: BTreeMap<SessionId, Option<SessionPlan>>,
+    /// All plans that were ever set.
+    pub plans: Vec<SessionPlan>,
+    rng: Rng,
+    events: BTreeMap<(Instant, u64), Event>,
+    serial: u64,
+    next_port: u16,
+    /// When the last message was put on each WebSocket, each way: they keep their order.
+    order: BTreeMap<(usize, bool), Instant>,
+    closed: BTreeMap<usize, bool>,
+    out: Vec<Output>,
+}
+
+pub fn profile(name: &str) -> Profile {
+    profile::built_in().remove(name).expect("a built-in profile")
+}
+
+pub fn config(peers: Vec<TrustedPeer>) -> EngineConfig {
+    EngineConfig {
+        domain: "sim.test".into(),
+        udp: vec![GATEWAY.parse().expect("an address")],
+        browser: profile("jssip"),
+        phone: profile("generic-phone"),
+        peers,
+        dialplan: Dialplan::parse(dialplan::DEFAULT.0, dialplan::DEFAULT.1).expect("the built-in dialplan"),
+        fingerprint: Fingerprint([7; 32]),
+        times: CallTimes { ring: Duration::from_secs(60), grace: Duration::from_secs(5) },
+        registrar: RegistrarLimits { min_expires_secs: 60, max_expires_secs: 3_600, default_expires_secs: 600, max_bindings: 10 },
+        nonce_lifetime: Duration::from_secs(300),
+        max_calls: 100,
+        max_transactions: 1_000,
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, weather: Weather, config: EngineConfig) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let engine_rng = Rng::from_number(rng.next_u64());
+        Self {
+            now: Now { mono: Instant::now(), unix: Duration::from_secs(1_800_000_000) },
+            engine: Engine::new(config, engine_rng),
+            peers: Vec::new(),
+            weather,
+            records: Vec::new(),
+            ladder: Vec::new(),
+            sessions: BTreeMap::new(),
+            plans: Vec::new(),
+            rng,
+            events: BTreeMap::new(),
+            serial: 0,
+            next_port: 20_000,
+            order: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Adds a peer; a WebSocket is opened at once.
+    pub fn add(&mut self, name: &str, websocket: bool) -> usize {
+        let at = self.peers.len();
+        let addr = SocketAddr::from(([10, 0, 1, u8::try_from(at).expect("few peers") + 1], 5060));
+        self.peers.push(Peer::new(name, addr, websocket, self.now.mono));
+        if websocket {
+            let about = Connection { local: "10.0.0.1:8443".parse().expect("an address"), remote: addr, secure: true };
+            self.input(Input::Opened { connection: ConnectionId(at as u64), about });
+        }
+        at
+    }
+
+    fn flow_of(&self, at: usize) -> Flow {
+        if self.peers[at].websocket {
+            Flow::WebSocket(ConnectionId(at as u64))
+        } else {
+            Flow::Udp { local: GATEWAY.parse().expect("an address"), remote: self.peers[at].addr }
+        }
+    }
+
+    fn percent(&mut self, chance: u32) -> bool {
+        self.rng.next_u32() % 100 < chance
+    }
+
+    fn schedule(&mut self, at: Instant, event: Event) {
+        self.serial += 1;
+        self.events.insert((at, self.serial), event);
+    }
+
+    fn delay(&mut self) -> Duration {
+        let (from, to) = self.weather.delay_ms;
+        Duration::from_millis(u64::from(from + self.rng.next_u32() % (to - from + 1)))
+    }
+
+    fn carry(&mut self, peer: usize, to_engine: bool, bytes: Bytes) {
+        let copies = if self.peers[peer].websocket {
+            1
+        } else if self.percent(self.weather.loss) {
+            0
+        } else {
+            1 + u32::from(self.percent(self.weather.duplication))
+        };
+        for _ in 0..copies {
+            let mut at = self.now.mono + self.delay();
+            if self.peers[peer].websocket {
+                let last = self.order.entry((peer, to_engine)).or_insert(at);
+                at = at.max(*last);
+                *last = at;
+            }
+            let event = if to_engine {
+                Event::ToEngine(Input::Message { flow: self.flow_of(peer), bytes: bytes.clone() })
+            } else {
+                Event::ToPeer(peer, bytes.clone())
+            };
+            self.schedule(at, event);
+        }
+    }
+
+    pub fn input(&mut self, input: Input) {
+        self.engine.handle(self.now, input, &mut self.out);
+        self.flush_engine();
+    }
+
+    fn flush_engine(&mut self) {
+        for output in std::mem::take(&mut self.out) {
+            match output {
+                Output::Send { flow, bytes } => {
+                    let to = (0..self.peers.len()).find(|at| self.flow_of(*at) == flow);
+                    if let Some(to) = to.filter(|to| !self.closed.contains_key(to)) {
+                        self.carry(to, false, bytes);
+                    }
+                }
+                Output::Query { query, name_or_number } => {
+                    let known = self.peers.iter().any(|p| p.name == name_or_number);
+                    let account = known.then(|| Account {
+                        ha1: Ha1::of(&name_or_number, "sim.test", &Peer::password(&name_or_number)),
+                        name: name_or_number,
+                        number: None,
+                        display_name: None,
+                    });
+                    let at = self.now.mono + Duration::from_millis(2);
+                    self.schedule(at, Event::ToEngine(Input::Account { query, account: Ok(account) }));
+                }
+                Output::Media(command) => self.on_media(command),
+                Output::Record(record) => self.records.push(*record),
+                Output::Trace(record) => self.ladder.push(*record),
+            }
+        }
+    }
+
+    /// A media half that makes what it is asked for, after a millisecond.
+    fn on_media(&mut self, command: MediaCommand) {
+        let at = self.now.mono + Duration::from_millis(1);
+        let event = match command {
+            MediaCommand::Open { session, side, .. } => {
+                self.sessions.entry(session).or_insert(None);
+                self.next_port = if self.next_port > 60_000 { 20_000 } else { self.next_port + 2 };
+                let local = vec![SocketAddr::from(([10, 0, 0, 1], self.next_port))];
+                MediaEvent::Opened { session, side, local }
+            }
+            MediaCommand::SetPath { session, plan } => {
+                assert!(self.sessions.contains_key(&session), "a path for a session that is not open");
+                self.sessions.insert(session, Some(plan));
+                self.plans.push(plan);
+                return;
+            }
+            MediaCommand::SetRemote { session, side, .. } => {
+                assert!(self.sessions.contains_key(&session), "a remote for a session that is not open");
+                MediaEvent::Connected { session, side }
+            }
+            MediaCommand::CloseLeg { .. } => return,
+            MediaCommand::Close { session } => {
+                self.sessions.remove(&session).expect("each session is closed once");
+                let heard = LegStats { rx_packets: 1, ..LegStats::default() };
+                MediaEvent::Closed { session, a: heard, b: heard }
+            }
+        };
+        self.schedule(at, Event::ToEngine(Input::Media(event)));
+    }
+
+    /// Lets a peer act, and puts what it says on the network.
+    pub fn act(&mut self, at: usize, act: impl FnOnce(&mut Peer, Instant)) {
+        act(&mut self.peers[at], self.now.mono);
+        self.flush_peer(at);
+    }
+
+    fn flush_peer(&mut self, at: usize) {
+        for bytes in self.peers[at].drain() {
+            if !self.closed.contains_key(&at) {
+                self.carry(at, true, bytes.into());
+            }
+        }
+    }
+
+    /// A WebSocket breaks: what is under way over it is lost.
+    pub fn close_websocket(&mut self, at: usize) {
+        self.closed.insert(at, true);
+        let flow = self.flow_of(at);
+        self.events.retain(|_, event| match event {
+            Event::ToPeer(peer, _) => *peer != at,
+            Event::ToEngine(Input::Message { flow: f, .. }) => *f != flow,
+            Event::ToEngine(_) => true,
+        });
+        self.input(Input::Closed { connection: ConnectionId(at as u64) });
+    }
+
+    fn next_moment(&self) -> Option<Instant> {
+        let engine = self.engine.poll_timeout().map(|(at, _)| at);
+        let events = self.events.keys().next().map(|(at, _)| *at);
+        let peers = self.peers.iter().enumerate().filter(|(at, _)| !self.closed.contains_key(at)).filter_map(|(_, p)| p.poll_timeout());
+        engine.into_iter().chain(events).chain(peers).min()
+    }
+
+    /// Goes to the next moment at which something happens, and lets it happen. False when nothing will until `until`.
+    fn step(&mut self, until: Instant) -> bool {
+        let Some(at) = self.next_moment().filter(|at| *at <= until) else { return false };
+        self.now = self.now.after(at.saturating_duration_since(self.now.mono));
+        while let Some(entry) = self.events.first_entry() {
+            if entry.key().0 > self.now.mono {
+                break;
+            }
+            match entry.remove() {
+                Event::ToEngine(input) => self.input(input),
+                Event::ToPeer(peer, bytes) => {
+                    self.act(peer, |p, now| p.receive(&bytes, now));
+                }
+            }
+        }
+        for at in 0..self.peers.len() {
+            if !self.closed.contains_key(&at) && self.peers[at].poll_timeout().is_some_and(|t| t <= self.now.mono) {
+                self.act(at, Peer::handle_timeout);
+            }
+        }
+        if self.engine.poll_timeout().is_some_and(|(t, _)| t <= self.now.mono) {
+            self.engine.handle_timeout(self.now, &mut self.out);
+            self.flush_engine();
+        }
+        true
+    }
+
+    /// Runs for a time of the world's own clock.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now.mono + time;
+        while self.step(until) {}
+        self.now = self.now.after(until.saturating_duration_since(self.now.mono));
+    }
+
+    /// Runs until `done`, or for so long.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let until = self.now.mono + limit;
+        while !done(self) {
+            if !self.step(until) {
+                return done(self);
+            }
+        }
+        true
+    }
+
+    /// Registers peers in calm weather.
+    pub fn register_all(&mut self) {
+        let weather = std::mem::replace(&mut self.weather, Weather::CALM);
+        for at in 0..self.peers.len() {
+            self.act(at, Peer::register);
+        }
+        let all = |world: &Self| world.peers.iter().all(|p| p.registered);
+        assert!(self.run_until(Duration::from_secs(5), all), "all register");
+        self.weather = weather;
+    }
+
+    /// What a failing test wants to see: the ladder, and what is still there.
+    pub fn last_words(&self) -> String {
+        let mut text = String::new();
+        let start = self.ladder.first().map_or(0, |t| t.unix_us);
+        for trace in &self.ladder {
+            let first = String::from_utf8_lossy(&trace.bytes).lines().next().unwrap_or_default().to_owned();
+            let who = self.peers.iter().find(|p| p.addr == trace.remote).map_or("?", |p| p.name.as_str());
+            let arrow = if trace.rx { "->" } else { "<-" };
+            text += &format!("{:9.3} {who:>8} {arrow} engine  {first}\n", (trace.unix_us - start) as f64 / 1e6);
+        }
+        text += &format!("{:?}\n", self.engine.census());
+        for peer in &self.peers {
+            text += &format!("{}: {:?}\n", peer.name, peer.outcome);
+        }
+        text
+    }
+
+    /// Nothing is left behind: no call, dialog, transaction, question, timer or session.
+    pub fn nothing_left(&self) -> bool {
+        let census = self.engine.census();
+        let empty = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers == 0;
+        empty && self.sessions.is_empty()
+    }
+
+    pub fn codecs(&self) -> Vec<(Codec, Option<Codec>)> {
+        self.plans.iter().map(|p| (p.a.codec, p.b.map(|b| b.codec))).collect()
+    }
+}
+
+/// Which leg of a plan; for tests that read them.
+pub fn leg(plan: &SessionPlan, side: Side) -> ringway::plan::LegPlan {
+    match side {
+        Side::A => plan.a,
+        Side::B => plan.b.expect("two legs"),
+    }
+}
