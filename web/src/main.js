@@ -26,7 +26,8 @@ function show(view, focus) {
   at('who').hidden = view === 'sign-in';
   at('recent').hidden = view === 'sign-in' || recent.length === 0;
   document.body.dataset.view = view;
-  if (focus) at(focus).focus();
+  // On a touch screen focus in a field would bring up the keyboard over the keys.
+  if (focus && (at(focus).tagName === 'BUTTON' || matchMedia('(pointer: fine)').matches)) at(focus).focus();
 }
 
 function say(id, text) {
@@ -40,7 +41,14 @@ function showRegistration(state) {
   at('registration').dataset.state = state;
 }
 
-const initial = who => (/\p{L}/u.test(who[0]) ? who[0].toUpperCase() : '#');
+/** A name's first letter, or for a number the handset. */
+function showAvatar(element, who) {
+  const [letter] = who.match(/^\p{L}/u) ?? [];
+  if (letter) return element.replaceChildren(letter.toUpperCase());
+  const handset = at('call').querySelector('svg').cloneNode(true);
+  return element.replaceChildren(handset);
+}
+
 const clock = ms => {
   const seconds = Math.floor(ms / 1000);
   const two = number => String(number).padStart(2, '0');
@@ -87,7 +95,7 @@ function begin(who, number, incoming) {
 
 function showCall(state) {
   at('call-who').textContent = call.who;
-  at('call-avatar').textContent = initial(call.who);
+  showAvatar(at('call-avatar'), call.who);
   at('call-state').textContent = state;
   at('timer').textContent = '';
   at('call-avatar').classList.toggle('ringing', !call.answered);
@@ -154,7 +162,7 @@ const ON = {
   incoming({ who, number }) {
     begin(who, number ?? who, true);
     at('incoming-who').textContent = who;
-    at('incoming-avatar').textContent = initial(who);
+    showAvatar(at('incoming-avatar'), who);
     show('incoming', 'answer');
     stopSound = ringtone();
   },
