@@ -152,6 +152,7 @@ const ON = {
     showRegistration(state);
     const inCall = call?.answered ? ' Your call goes on as long as it can.' : '';
     say('notice', state === 'lost' ? `${reason ?? 'The connection to the gateway is lost.'} Trying again…${inCall}` : '');
+    if (state === 'lost') at('sign-in').disabled = false;
     if (state === 'registered' && document.body.dataset.view === 'sign-in') {
       at('password').value = '';
       at('sign-in').disabled = false;
@@ -201,7 +202,7 @@ const ON = {
     if (call?.answered) say('notice', reason);
   },
 
-  over({ reason, missed }) {
+  over({ reason, missed, ours }) {
     silence();
     clearInterval(timer);
     for (const stop of Object.values(stopMeters)) stop();
@@ -222,7 +223,7 @@ const ON = {
       recent.unshift({ who, number, kind, result, when });
       recent.length = Math.min(recent.length, 20);
       showRecent();
-      if (reason) reason = answered ? reason : `${who}: ${reason}`;
+      if (reason && !answered && !ours) reason = `${who}: ${reason}`;
     }
     call = null;
     if (at('registration').dataset.state === 'registered') say('notice');
@@ -282,6 +283,8 @@ addEventListener('keydown', event => {
 });
 // The other side and the gateway need not find out by themselves.
 addEventListener('pagehide', () => phone.signOut());
+// The browser's back button may bring the page back as it was, but its telephone has been put down.
+addEventListener('pageshow', event => event.persisted && location.reload());
 
 async function start() {
   at('name').value = localStorage.getItem(REMEMBERED) ?? '';
