@@ -103,7 +103,7 @@ fn check_says_in_words_what_is_right_and_what_is_not() {
     dir.init();
     let said = dir.good(&["check"], "");
     for line in
-        ["Everything is right.", "profiles: generic-pbx, generic-phone, jssip, webrtc-pbx", "dialplan: 3 rules, 5 tests pass"]
+        ["Everything is right.", "profiles: generic-pbx, generic-phone, jssip, webrtc-pbx", "dialplan: rules: 3, tests passed: 5"]
     {
         assert!(said.contains(line), "{line}\n{said}");
     }
@@ -141,7 +141,7 @@ fn check_reads_an_organisations_own_profiles_and_dialplan() {
     dir.write("p/mine.toml", include_str!("../sip-profiles/generic-pbx.toml"));
     dir.write("ringway.toml", &format!("{head}{peer}"));
     dir.write("plan.toml", &format!("{rule}[[test]]\ndial = \"0123\"\nexpect = \"peer:pbx 123\"\n"));
-    assert!(dir.good(&["check", "--no-ports"], "").contains("dialplan: 1 rules, 1 tests pass"));
+    assert!(dir.good(&["check", "--no-ports"], "").contains("dialplan: rules: 1, tests passed: 1"));
     dir.write("plan.toml", &format!("{rule}[[test]]\ndial = \"0123\"\nexpect = \"peer:pbx 0123\"\n"));
     let said = dir.bad(&["check", "--no-ports"], "");
     let expected = "plan.toml:6: 0123: expected peer:pbx 0123, found peer:pbx 123, by rule \"out\", plan.toml:1";

@@ -44,7 +44,7 @@ pub(super) fn check(path: &Path, args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let mut found = Findings::default();
     show(&format!("Checking {}\n", path.display()))?;
-    found.good(&format!("configuration: domain {}, {} peers", config.domain, config.peers.len()))?;
+    found.good(&format!("configuration: domain {}, peers: {}", config.domain, config.peers.len()))?;
     policy(&config, &mut found)?;
     own_addresses(&config, &mut found)?;
     if args.no_ports {
@@ -81,7 +81,7 @@ fn policy(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
         found.bad(&format!("dialplan test {outcome}"))?;
     }
     if failed.is_empty() {
-        found.good(&format!("dialplan: {} rules, {} tests pass", plan.rules_count(), outcomes.len()))?;
+        found.good(&format!("dialplan: rules: {}, tests passed: {}", plan.rules_count(), outcomes.len()))?;
     }
     Ok(())
 }

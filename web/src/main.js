@@ -26,7 +26,8 @@ function show(view, focus) {
   at('who').hidden = view === 'sign-in';
   at('recent').hidden = view === 'sign-in' || recent.length === 0;
   document.body.dataset.view = view;
-  if (focus) at(focus).focus();
+  // On a touch screen focus in a field would bring up the keyboard over the keys.
+  if (focus && (at(focus).tagName === 'BUTTON' || matchMedia('(pointer: fine)').matches)) at(focus).focus();
 }
 
 function say(id, text) {
@@ -40,7 +41,14 @@ function showRegistration(state) {
   at('registration').dataset.state = state;
 }
 
-const initial = who => (/\p{L}/u.test(who[0]) ? who[0].toUpperCase() : '#');
+/** A name's first letter, or for a number the handset. */
+function showAvatar(element, who) {
+  const [letter] = who.match(/^\p{L}/u) ?? [];
+  if (letter) return element.replaceChildren(letter.toUpperCase());
+  const handset = at('call').querySelector('svg').cloneNode(true);
+  return element.replaceChildren(handset);
+}
+
 const clock = ms => {
   const seconds = Math.floor(ms / 1000);
   const two = number => String(number).padStart(2, '0');
@@ -87,7 +95,7 @@ function begin(who, number, incoming) {
 
 function showCall(state) {
   at('call-who').textContent = call.who;
-  at('call-avatar').textContent = initial(call.who);
+  showAvatar(at('call-avatar'), call.who);
   at('call-state').textContent = state;
   at('timer').textContent = '';
   at('call-avatar').classList.toggle('ringing', !call.answered);
@@ -144,6 +152,7 @@ const ON = {
     showRegistration(state);
     const inCall = call?.answered ? ' Your call goes on as long as it can.' : '';
     say('notice', state === 'lost' ? `${reason ?? 'The connection to the gateway is lost.'} Trying again…${inCall}` : '');
+    if (state === 'lost') at('sign-in').disabled = false;
     if (state === 'registered' && document.body.dataset.view === 'sign-in') {
       at('password').value = '';
       at('sign-in').disabled = false;
@@ -154,7 +163,7 @@ const ON = {
   incoming({ who, number }) {
     begin(who, number ?? who, true);
     at('incoming-who').textContent = who;
-    at('incoming-avatar').textContent = initial(who);
+    showAvatar(at('incoming-avatar'), who);
     show('incoming', 'answer');
     stopSound = ringtone();
   },
@@ -193,7 +202,7 @@ const ON = {
     if (call?.answered) say('notice', reason);
   },
 
-  over({ reason, missed }) {
+  over({ reason, missed, ours }) {
     silence();
     clearInterval(timer);
     for (const stop of Object.values(stopMeters)) stop();
@@ -214,7 +223,7 @@ const ON = {
       recent.unshift({ who, number, kind, result, when });
       recent.length = Math.min(recent.length, 20);
       showRecent();
-      if (reason) reason = answered ? reason : `${who}: ${reason}`;
+      if (reason && !answered && !ours) reason = `${who}: ${reason}`;
     }
     call = null;
     if (at('registration').dataset.state === 'registered') say('notice');
@@ -274,6 +283,8 @@ addEventListener('keydown', event => {
 });
 // The other side and the gateway need not find out by themselves.
 addEventListener('pagehide', () => phone.signOut());
+// The browser's back button may bring the page back as it was, but its telephone has been put down.
+addEventListener('pageshow', event => event.persisted && location.reload());
 
 async function start() {
   at('name').value = localStorage.getItem(REMEMBERED) ?? '';

@@ -6,7 +6,8 @@
 //   answered      {}
 //   streams       {local, remote}     what meters and the loudspeaker are to have; said again when one of them comes later
 //   trouble       {reason} | {}       audio stopped or came back in mid-call
-//   over          {reason, missed}    reason: words, or null when there is nothing to explain
+//   over          {reason, missed, ours}  reason: words, or null when there is nothing to explain; ours: it lies with this
+//                                     browser, not with whom it called
 import JsSIP from 'jssip';
 import { callFailure, microphoneFailure, signInFailure } from './reasons.js';
 
@@ -79,7 +80,7 @@ export class Phone {
     try {
       this.#ua.call(number, this.#media(microphone));
     } catch {
-      this.#end({ reason: 'This is no name or number that can be called.' });
+      this.#end({ reason: 'This is no name or number that can be called.', ours: true });
     }
   }
 
@@ -119,7 +120,7 @@ export class Phone {
     } catch (error) {
       const reason = microphoneFailure(error);
       if (this.#session) this.#session.data.reason = reason;
-      else if (this.#dialling) this.#end({ reason });
+      else if (this.#dialling) this.#end({ reason, ours: true });
       return null;
     }
   }
@@ -142,8 +143,10 @@ export class Phone {
       this.#end({ reason });
     });
     session.on('failed', ({ originator, message, cause }) => {
-      const failure = callFailure({ cause, status: message?.status_code, byUs: originator === 'local' });
-      this.#end({ reason: session.data.reason ?? (incoming && originator === 'local' ? null : failure), missed: incoming && originator === 'remote' });
+      const byUs = originator === 'local';
+      const ours = Boolean(session.data.reason);
+      const failure = incoming && byUs ? null : callFailure({ cause, status: message?.status_code, byUs });
+      this.#end({ reason: session.data.reason ?? failure, missed: incoming && !byUs, ours });
     });
     session.on('icecandidate', ({ candidate, ready }) => {
       // The gateway finds us by our connectivity checks, so that one address is enough; gathering may take very long.
@@ -181,10 +184,10 @@ export class Phone {
     this.#listener('streams', { local: this.#local, remote: tracks.length ? new MediaStream(tracks) : undefined });
   }
 
-  #end({ reason, missed = false }) {
+  #end({ reason, missed = false, ours = false }) {
     this.#dialling = undefined;
     this.#session = undefined;
     this.#closeMicrophone();
-    this.#listener('over', { reason, missed });
+    this.#listener('over', { reason, missed, ours });
   }
 }
