@@ -1,11 +1,14 @@
 //! The torture tests of RFC 4475, RFC 5118 and RFC 7118 (`../shared/corpus`), each with the outcome that it demands.
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use ringway::wire::sip::{Framing, HeaderName, Message};
 use serde_json::Value;
+use support::world::{Weather, World, config, profile};
 
 /// The corpus stands beside the project; without it these tests cannot say anything, and say so.
 fn corpus() -> PathBuf {
@@ -115,4 +118,57 @@ fn ipv6_ports_are_told_from_addresses() {
         let uri = message.request_uri().expect("a URI");
         assert_eq!((uri.host.map(|h| h.to_string()), uri.port), (Some(address.to_owned()), port), "{file}");
     }
+}
+
+/// The gateway with one trusted peer, which sends the message: what it answers first, but for 100. No message of the
+/// corpus may be answered by guessing: each meets an engine of its own.
+fn answer(bytes: Bytes, websocket: bool) -> (String, Option<Message>) {
+    let peers = vec![ringway::signalling::engine::Peer {
+        name: "trunk".into(),
+        address: "10.0.1.1:5060".parse().expect("an address"),
+        profile: profile("generic-pbx"),
+        trusted: true,
+    }];
+    let mut world = World::new(1, Weather::CALM, config(peers));
+    let at = world.add("sender", websocket);
+    let flow = world.flow_of(at);
+    world.deafen(at);
+    world.input(ringway::signalling::engine::Input::Message { flow, bytes });
+    world.run_for(std::time::Duration::from_secs(1));
+    let sent =
+        world.ladder.iter().filter(|t| !t.rx).map(|t| Message::parse(t.bytes.clone().into(), Framing::Datagram).expect("ours"));
+    match sent.filter_map(|m| Some((m.status()?, m))).find(|(status, _)| *status > 100) {
+        Some((status, message)) => (status.to_string(), Some(message)),
+        None => ("drop".to_owned(), None),
+    }
+}
+
+#[test]
+fn the_gateway_answers_every_message_as_its_rfc_demands() {
+    let mut failures = Vec::new();
+    for entry in manifest() {
+        let id = entry["id"].as_str().expect("an id");
+        for transport in ["udp", "ws"] {
+            let (strict, soft) = (words(&entry, transport, "strict"), words(&entry, transport, "soft"));
+            if strict.is_empty() {
+                continue;
+            }
+            let bytes = read(entry["file"].as_str().expect("a file"));
+            let (found, message) = answer(bytes, transport == "ws");
+            // "valid" is whatever a server says to a message that it understood.
+            let understood = !matches!(found.as_str(), "400" | "505" | "drop");
+            // A browser is asked who it is before anything that it wants is looked at.
+            let asked = found == "401" && soft.contains(&found);
+            if !(strict.contains(&found) || (understood && strict.iter().any(|w| w == "valid")) || asked) {
+                failures.push(format!("{id} over {transport}: {found}, expected {strict:?} (or {soft:?})"));
+            }
+            for check in entry["check"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                let (Some(header), Some(message)) = (check.strip_prefix("hdr:"), &message) else { continue };
+                if found != "401" && message.line_named(header).is_none() {
+                    failures.push(format!("{id} over {transport}: {found} without {header}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

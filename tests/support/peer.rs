@@ -84,6 +84,8 @@ struct Dialog {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
     FinalResponse,
+    /// Nobody takes it up and nobody cancels it: phones stop ringing by themselves.
+    StopRinging,
     HangUp,
     Cancel,
 }
@@ -194,9 +196,10 @@ impl Peer {
         for timer in due {
             match timer {
                 Timer::FinalResponse => self.final_response(),
+                Timer::StopRinging if self.outcome == Outcome::Pending => self.finish_invite(480),
                 Timer::HangUp if self.outcome == Outcome::Talking => self.bye(),
                 Timer::Cancel if self.outcome == Outcome::Pending => self.cancel(),
-                Timer::HangUp | Timer::Cancel => {}
+                Timer::HangUp | Timer::Cancel | Timer::StopRinging => {}
             }
         }
     }
@@ -265,7 +268,12 @@ impl Peer {
 
     fn send_cancel(&mut self) {
         let invite = String::from_utf8(self.invite.clone().expect("an INVITE was sent")).expect("text");
-        let head = invite.split("\r\nContact:").next().expect("a head").replace("INVITE sip", "CANCEL sip").replace(" INVITE", " CANCEL");
+        let head = invite
+            .split("\r\nContact:")
+            .next()
+            .expect("a head")
+            .replace("INVITE sip", "CANCEL sip")
+            .replace(" INVITE", " CANCEL");
         self.send_until("CANCEL", format!("{head}\r\nContent-Length: 0\r\n\r\n").into_bytes());
     }
 
@@ -383,7 +391,17 @@ impl Peer {
 
     fn authorize(&self, challenge: &Message, method: &str, uri: &str) -> String {
         let value = String::from_utf8_lossy(challenge.line(HeaderName::WwwAuthenticate).expect("a challenge")).into_owned();
-        let field = |name: &str| value.split(&format!("{name}=")).nth(1).expect("a field").trim_start_matches('"').split(['"', ',']).next().expect("a value").to_owned();
+        let field = |name: &str| {
+            value
+                .split(&format!("{name}="))
+                .nth(1)
+                .expect("a field")
+                .trim_start_matches('"')
+                .split(['"', ','])
+                .next()
+                .expect("a value")
+                .to_owned()
+        };
         let algorithm = if field("algorithm") == "MD5" { Algorithm::Md5 } else { Algorithm::Sha256 };
         let write = |response: &str| {
             format!(
@@ -410,7 +428,10 @@ impl Peer {
         let to = String::from_utf8_lossy(request.line(HeaderName::To).expect("To")).into_owned();
         let tag = if to.contains("tag=") || status == 100 { String::new() } else { format!(";tag=s{}", self.name) };
         text += &format!("To: {to}{tag}\r\nContact: {}\r\n", self.contact());
-        let body = body.map_or_else(|| "Content-Length: 0\r\n\r\n".to_owned(), |b| format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{b}", b.len()));
+        let body = body.map_or_else(
+            || "Content-Length: 0\r\n\r\n".to_owned(),
+            |b| format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{b}", b.len()),
+        );
         (text + &body).into_bytes()
     }
 
@@ -452,7 +473,9 @@ impl Peer {
         let ringing = self.respond(request, 180, None);
         self.answered.insert(branch.to_owned(), ringing.clone());
         self.send(ringing);
-        if self.callee != Callee::Rings {
+        if self.callee == Callee::Rings {
+            self.timers.push((self.now + Duration::from_secs(120), Timer::StopRinging));
+        } else {
             self.timers.push((self.now + self.answers_after, Timer::FinalResponse));
         }
     }
@@ -466,7 +489,8 @@ impl Peer {
     }
 
     fn finish_invite(&mut self, status: u16) {
-        let invite = Message::parse(self.invite.clone().expect("an INVITE came").into(), Framing::Datagram).expect("parsed before");
+        let invite =
+            Message::parse(self.invite.clone().expect("an INVITE came").into(), Framing::Datagram).expect("parsed before");
         let body = (status == 200).then(|| {
             self.outcome = Outcome::Idle;
             self.sdp()

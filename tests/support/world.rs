@@ -1,7 +1,7 @@
 //! A simulated world: one engine, scripted peers, a network that loses, doubles and reorders datagrams, a directory and a
 //! media half that answer after a while. Its clock is its own, its chance comes from a seed: every run can be repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ pub struct World {
     next_port: u16,
     /// When the last message was put on each WebSocket, each way: they keep their order.
     order: BTreeMap<(usize, bool), Instant>,
-    closed: BTreeMap<usize, bool>,
+    closed: BTreeSet<usize>,
     out: Vec<Output>,
 }
 
@@ -104,7 +104,7 @@ impl World {
             serial: 0,
             next_port: 20_000,
             order: BTreeMap::new(),
-            closed: BTreeMap::new(),
+            closed: BTreeSet::new(),
             out: Vec::new(),
         }
     }
@@ -121,7 +121,7 @@ impl World {
         at
     }
 
-    fn flow_of(&self, at: usize) -> Flow {
+    pub fn flow_of(&self, at: usize) -> Flow {
         if self.peers[at].websocket {
             Flow::WebSocket(ConnectionId(at as u64))
         } else {
@@ -177,7 +177,7 @@ impl World {
             match output {
                 Output::Send { flow, bytes } => {
                     let to = (0..self.peers.len()).find(|at| self.flow_of(*at) == flow);
-                    if let Some(to) = to.filter(|to| !self.closed.contains_key(to)) {
+                    if let Some(to) = to.filter(|to| !self.closed.contains(to)) {
                         self.carry(to, false, bytes);
                     }
                 }
@@ -237,15 +237,20 @@ impl World {
 
     fn flush_peer(&mut self, at: usize) {
         for bytes in self.peers[at].drain() {
-            if !self.closed.contains_key(&at) {
+            if !self.closed.contains(&at) {
                 self.carry(at, true, bytes.into());
             }
         }
     }
 
+    /// Nothing more is brought to a peer or from it: a test looks at the ladder alone.
+    pub fn deafen(&mut self, at: usize) {
+        self.closed.insert(at);
+    }
+
     /// A WebSocket breaks: what is under way over it is lost.
     pub fn close_websocket(&mut self, at: usize) {
-        self.closed.insert(at, true);
+        self.closed.insert(at);
         let flow = self.flow_of(at);
         self.events.retain(|_, event| match event {
             Event::ToPeer(peer, _) => *peer != at,
@@ -258,7 +263,8 @@ impl World {
     fn next_moment(&self) -> Option<Instant> {
         let engine = self.engine.poll_timeout().map(|(at, _)| at);
         let events = self.events.keys().next().map(|(at, _)| *at);
-        let peers = self.peers.iter().enumerate().filter(|(at, _)| !self.closed.contains_key(at)).filter_map(|(_, p)| p.poll_timeout());
+        let peers =
+            self.peers.iter().enumerate().filter(|(at, _)| !self.closed.contains(at)).filter_map(|(_, p)| p.poll_timeout());
         engine.into_iter().chain(events).chain(peers).min()
     }
 
@@ -278,7 +284,7 @@ impl World {
             }
         }
         for at in 0..self.peers.len() {
-            if !self.closed.contains_key(&at) && self.peers[at].poll_timeout().is_some_and(|t| t <= self.now.mono) {
+            if !self.closed.contains(&at) && self.peers[at].poll_timeout().is_some_and(|t| t <= self.now.mono) {
                 self.act(at, Peer::handle_timeout);
             }
         }

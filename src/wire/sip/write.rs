@@ -3,6 +3,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::header::stamp_via;
+use super::lex::comma_values;
 use super::message::Message;
 use super::method::Method;
 use super::name::HeaderName;
@@ -91,8 +92,11 @@ impl Writer {
 #[must_use]
 pub fn response_to(request: &Message, status: u16, reason: &str, to_tag: Option<&str>, source: SocketAddr) -> Writer {
     let mut writer = Writer::response(status, reason);
-    for (at, via) in request.values(HeaderName::Via).flatten().enumerate() {
-        writer = if at == 0 { writer.raw("Via", &stamp_via(via, source)) } else { writer.raw("Via", via) };
+    for (at, line) in request.lines(HeaderName::Via).enumerate() {
+        // Only the top value is ours to amend; what does not parse goes back as it came.
+        let top = comma_values(line).next().and_then(Result::ok).filter(|_| at == 0);
+        let value = top.map_or_else(|| line.to_vec(), |top| [&stamp_via(top, source), &line[top.len()..]].concat());
+        writer = writer.raw("Via", &value);
     }
     if let Some(from) = request.line(HeaderName::From) {
         writer = writer.raw("From", from);
