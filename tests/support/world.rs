@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringway::base::{Now, Rng};
-use ringway::plan::{Codec, LegStats, MediaCommand, MediaEvent, SessionId, SessionPlan, Side};
+use ringway::plan::{Codec, LegRemote, LegStats, MediaCommand, MediaEvent, SessionId, SessionPlan, Side};
 use ringway::policy::account::{Account, Ha1};
 use ringway::policy::dialplan::{self, Dialplan};
 use ringway::policy::profile::{self, Profile};
@@ -55,6 +55,8 @@ pub struct World {
     pub sessions: BTreeMap<SessionId, Option<SessionPlan>>,
     /// All plans that were ever set.
     pub plans: Vec<SessionPlan>,
+    /// All remote ends that media was told.
+    pub remotes: Vec<(SessionId, Side, LegRemote)>,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
     serial: u64,
@@ -99,6 +101,7 @@ impl World {
             ladder: Vec::new(),
             sessions: BTreeMap::new(),
             plans: Vec::new(),
+            remotes: Vec::new(),
             rng,
             events: BTreeMap::new(),
             serial: 0,
@@ -215,7 +218,8 @@ impl World {
                 self.plans.push(plan);
                 return;
             }
-            MediaCommand::SetRemote { session, side, .. } => {
+            MediaCommand::SetRemote { session, side, remote } => {
+                self.remotes.push((session, side, remote));
                 assert!(self.sessions.contains_key(&session), "a remote for a session that is not open");
                 MediaEvent::Connected { session, side }
             }

@@ -509,8 +509,9 @@ impl Call {
         record.status = if record.answered_unix_ms.is_some() { 200 } else { status_for(ending).0 };
         record.ended_by = ending.in_words(&self.a.who, self.b().map_or("the gateway", |b| &b.who));
         record.pipeline.clone_from(&self.pipeline);
+        let listens = !matches!(self.callee, Callee::Gateway(Path::Tone { .. }));
         for (at, side) in self.sides().enumerate() {
-            record.media[at] = verdict::of(self.leg(side), self.stats[at], record.answered_unix_ms.is_some());
+            record.media[at] = verdict::of(self.leg(side), self.stats[at], record.answered_unix_ms.is_some(), listens);
         }
         Some(record)
     }

@@ -6,10 +6,11 @@ use crate::plan::{LegRemote, LegStats};
 use crate::policy::profile::MediaKind;
 use crate::signalling::record::LegMedia;
 
-pub(super) fn of(leg: &Leg, stats: LegStats, answered: bool) -> LegMedia {
+/// `listens`: whether anybody is there to hear the leg (a tone listens to nobody, and its packets are dropped).
+pub(super) fn of(leg: &Leg, stats: LegStats, answered: bool, listens: bool) -> LegMedia {
     let verdict = if let Some(failure) = leg.failure.filter(|_| stats.rx_packets == 0) {
         format!("failed: {}", Words(failure))
-    } else if stats.rx_packets > stats.rx_dropped {
+    } else if stats.rx_packets > stats.rx_dropped || (!listens && stats.rx_packets > 0) {
         "ok".to_owned()
     } else if !answered {
         "not answered".to_owned()
