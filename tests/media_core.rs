@@ -209,6 +209,36 @@ fn checks_that_never_come_and_checks_that_stop_fail_the_leg() {
 }
 
 #[test]
+fn a_browser_that_checks_but_never_shakes_hands_fails_too() {
+    let mut bench = Bench::default();
+    let leg = LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: peer::PWD.into() };
+    bench.command(MediaCommand::Open { session: SESSION, side: Side::A, leg });
+    let peer = peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
+    bench.set_remote(Side::A, peer.remote());
+    for _ in 0..11 {
+        bench.check(&peer, peer.addr, true);
+        bench.advance(Duration::from_secs(2));
+    }
+    let failed = MediaEvent::Failed { session: SESSION, side: Side::A, cause: LegFailure::Dtls };
+    assert!(bench.sink.events.contains(&failed));
+}
+
+#[test]
+fn an_idle_browser_leg_wakes_seldom() {
+    let mut bench = Bench::default();
+    let peer = bench.browser(Side::A, addr("203.0.113.1:5"));
+    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Echo);
+    let (end, mut wakes) = (bench.now.after(Duration::from_secs(60)), 0);
+    while let Some((at, _)) = bench.core.poll_timeout().filter(|(at, _)| *at < end.mono) {
+        bench.advance(at.saturating_duration_since(bench.now.mono));
+        bench.check(&peer, peer.addr, true);
+        bench.sink.clear();
+        wakes += 1;
+    }
+    assert!(wakes < 50, "{wakes} wake-ups in a minute");
+}
+
+#[test]
 fn a_check_before_the_far_side_is_known_is_answered_with_it() {
     let mut bench = Bench::default();
     let leg = LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: peer::PWD.into() };

@@ -327,6 +327,38 @@ async fn the_first_valid_source_is_latched_to_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
+    let ip: IpAddr = "::1".parse().unwrap();
+    let (tx, mut events) = mpsc::channel(100);
+    let config = WorkerConfig {
+        addresses: vec![LOCAL, ip],
+        webrtc_port: 0,
+        rtp_ports: 40_900..=40_919,
+        max_sessions: 4,
+        seed: [3; 32],
+        identity: DtlsIdentity::generate().unwrap(),
+    };
+    let mut worker = start(config.clone(), tx.clone()).unwrap();
+    let taken = start(WorkerConfig { webrtc_port: worker.webrtc_port(), ..config }, tx).unwrap_err().to_string();
+    assert!(taken.contains(&format!("127.0.0.1:{}", worker.webrtc_port())), "{taken}");
+    let leg = LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() };
+    worker.send(MediaCommand::Open { session: SessionId(8), side: Side::A, leg }).unwrap();
+    let port = worker.webrtc_port();
+    let local = vec![SocketAddr::new(LOCAL, port), SocketAddr::new(ip, port)];
+    assert_eq!(events.recv().await, Some(MediaEvent::Opened { session: SessionId(8), side: Side::A, local }));
+    worker.send(MediaCommand::Open { session: CALL, side: Side::A, leg: LegOpen::Rtp { local: ip } }).unwrap();
+    let Some(MediaEvent::Opened { local, .. }) = events.recv().await else { panic!() };
+    let phone = UdpSocket::bind("[::1]:0").await.unwrap();
+    let remote = phone.local_addr().unwrap();
+    let remote = LegRemote::Rtp { rtp: remote, rtcp: remote, latch: false };
+    worker.send(MediaCommand::SetRemote { session: CALL, side: Side::A, remote }).unwrap();
+    let plan = SessionPlan { a: plan(Codec::Pcmu, 0, 1), b: None, path: Path::Echo };
+    worker.send(MediaCommand::SetPath { session: CALL, plan }).unwrap();
+    phone.send_to(&rtp(0, false, 1, 0, 5, &[7; 160]), local[0]).await.unwrap();
+    assert_eq!(recv(&phone, SOON).await.unwrap()[12..], [7; 160]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_answered_by_name() {
     let mut gateway = Gateway::new();
     let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap() };
