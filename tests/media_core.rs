@@ -320,6 +320,29 @@ fn both_legs_report_and_learn_about_every_five_seconds() {
 }
 
 #[test]
+fn a_latched_source_is_sent_to_and_a_new_offer_keeps_it() {
+    let (mut bench, a, b) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
+    let (sdp, nat) = (phones().0, addr("203.0.113.77:33333"));
+    let remote = LegRemote::Rtp { rtp: sdp, rtcp: sdp, latch: true };
+    bench.set_remote(Side::A, remote.clone());
+    let to = |bench: &mut Bench, n: u16| {
+        bench.sink.clear();
+        bench.datagram(b, phones().1, &rtp(0, false, n, 0, 9, &[0; 160]));
+        bench.sink.take()[0].0.remote
+    };
+    assert_eq!(to(&mut bench, 1), sdp);
+    bench.datagram(a, nat, &rtp(0, false, 1, 0, 9, &[0; 160]));
+    assert_eq!(to(&mut bench, 2), nat);
+    bench.set_remote(Side::A, remote);
+    assert_eq!(to(&mut bench, 3), nat);
+    bench.datagram(a, sdp, &rtp(0, false, 2, 0, 9, &[0; 160]));
+    assert_eq!(bench.core.counters(SESSION, Side::A).unwrap().dropped_for(Drop::ForeignSource), 1);
+    let elsewhere = addr("198.51.100.8:8000");
+    bench.set_remote(Side::A, LegRemote::Rtp { rtp: elsewhere, rtcp: elsewhere, latch: true });
+    assert_eq!(to(&mut bench, 4), elsewhere, "another address lets go");
+}
+
+#[test]
 fn a_closed_session_says_good_bye_and_leaves_nothing() {
     let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
     bench.datagram(a, phones().0, &rtp(0, false, 1, 0, 9, &[0; 160]));

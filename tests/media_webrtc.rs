@@ -359,6 +359,33 @@ async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_engine_loses_no_event() {
+    let (tx, mut events) = mpsc::channel(1);
+    let config = WorkerConfig {
+        addresses: vec![LOCAL],
+        webrtc_port: 0,
+        rtp_ports: 40_920..=40_921,
+        max_sessions: 4_000,
+        seed: [3; 32],
+        identity: DtlsIdentity::generate().unwrap(),
+    };
+    let mut worker = start(config, tx).unwrap();
+    let open = |n: u64| {
+        let leg = LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() };
+        MediaCommand::Open { session: SessionId(n), side: Side::A, leg }
+    };
+    (0..3_000).for_each(|n| worker.send(open(n)).unwrap());
+    tokio::time::sleep(QUIET).await;
+    let full = (3_000..9_000).find(|n| worker.send(open(*n)).is_err());
+    assert!(full.is_some(), "a stalled engine is told that the mailbox is full");
+    for n in 0..3_000 {
+        let event = timeout(SOON, events.recv()).await.unwrap().unwrap();
+        assert!(matches!(event, MediaEvent::Opened { session, .. } if session == SessionId(n)), "{n}: {event:?}");
+    }
+    worker.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_answered_by_name() {
     let mut gateway = Gateway::new();
     let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap() };

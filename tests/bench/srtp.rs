@@ -34,7 +34,11 @@ fn fastest<S>(mut fresh: impl FnMut() -> S, mut run: impl FnMut(&mut S)) -> f64 
 }
 
 fn main() {
-    println!("{:<22} {:>5}  {:>18} {:>18}  {:>18}", "profile", "bytes", "protect ns", "unprotect ns", "ours / webrtc-srtp");
+    println!("{:<24} {:>4}  {:^17} {:^18} {:^19}", "ns a packet", "", "protect", "unprotect", "ratio, ours/theirs");
+    println!(
+        "{:<24} {:>4}  {:>8} {:>8} {:>9} {:>8} {:>11} {:>9}",
+        "", "len", "ours", "theirs", "ours", "theirs", "protect", "unprotect"
+    );
     let profiles = [
         ("AES_CM_128_HMAC_SHA1_80", Profile::Aes128CmHmacSha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
         ("AEAD_AES_128_GCM", Profile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
@@ -63,7 +67,7 @@ fn main() {
             let unprotect_theirs =
                 fastest(context, |rx| sealed.iter().for_each(|packet| _ = black_box(rx.decrypt_rtp(packet).unwrap())));
             println!(
-                "{name:<24} {len:>4}  {protect:>8.0} {protect_theirs:>8.0} {unprotect:>9.0} {unprotect_theirs:>8.0} {:>11.2} {:>7.2}",
+                "{name:<24} {len:>4}  {protect:>8.0} {protect_theirs:>8.0} {unprotect:>9.0} {unprotect_theirs:>8.0} {:>11.2} {:>9.2}",
                 protect / protect_theirs,
                 unprotect / unprotect_theirs,
             );
