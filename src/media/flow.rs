@@ -70,6 +70,10 @@ impl Flow {
             () if !from.rx => Err(Drop::NotReceiving),
             () => to.ok_or(Drop::NoPath),
         };
+        if let (true, Self::Transcode(transcoder, events)) = (place.fresh, &mut *self) {
+            transcoder.forget();
+            *events = EventMap::default();
+        }
         match self {
             Self::None => Err(Drop::NoPath),
             Self::Sink => Err(Drop::NotNeeded),
@@ -161,7 +165,6 @@ fn transcode(
     let (plan, pair) = to.ready()?;
     let pushed = transcoder.push(AudioIn {
         timestamp: header.timestamp,
-        fresh: place.fresh,
         missing: place.missing,
         out_ts_now: to.tx.ts_at(now, plan.codec.clock_hz()),
         payload: &slot.data()[header.payload],
