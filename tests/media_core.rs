@@ -360,6 +360,41 @@ fn a_closed_session_says_good_bye_and_leaves_nothing() {
 }
 
 #[test]
+fn a_session_that_breaks_an_invariant_dies_alone() {
+    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
+    let (other, socket, remote) = (SessionId(2), SocketId(5), addr("198.51.100.9:9000"));
+    let leg = LegOpen::Rtp { local: addr("192.0.2.1:0").ip() };
+    bench.command(MediaCommand::Open { session: other, side: Side::A, leg });
+    let far = LegRemote::Rtp { rtp: remote, rtcp: remote, latch: false };
+    bench.command(MediaCommand::SetRemote { session: other, side: Side::A, remote: far });
+    let echo = SessionPlan { a: plan(Codec::Pcmu, 0, 7), b: None, path: Path::Echo };
+    bench.command(MediaCommand::SetPath { session: other, plan: echo });
+    bench.sink.poison = Some(phones().1);
+    bench.datagram(a, phones().0, &rtp(0, false, 1, 0, 9, &[0; 160]));
+    assert!(matches!(bench.sink.events.last(), Some(MediaEvent::Closed { session: SESSION, .. })));
+    assert_eq!(bench.core.session_count(), 1);
+    bench.datagram(socket, remote, &rtp(0, false, 1, 0, 9, &[0; 160]));
+    assert_eq!(bench.sink.take()[0].0.remote, remote);
+}
+
+#[test]
+fn an_ice_restart_asks_for_new_checks_and_keeps_the_keys() {
+    let mut bench = Bench::default();
+    let mut peer = bench.browser(Side::A, addr("203.0.113.1:50000"));
+    bench.set_path(plan(Codec::Pcmu, 0, 1), None, Path::Echo);
+    let LegRemote::WebRtc { fingerprint, role, .. } = peer.remote() else { panic!() };
+    let restarted = LegRemote::WebRtc { ice_ufrag: "anew".into(), ice_pwd: peer::PWD.into(), fingerprint, role };
+    bench.set_remote(Side::A, restarted);
+    bench.sink.clear();
+    bench.check(&peer, peer.addr, true);
+    assert!(bench.sink.take().is_empty(), "the old user fragment is no longer believed");
+    let packet = peer.protect(&rtp(0, false, 1, 0, 7, &[3; 160]));
+    bench.datagram(SHARED, peer.addr, &packet);
+    let echoed = bench.sink.take().remove(0).1;
+    assert_eq!(peer.unprotect(&echoed)[12..], [3; 160]);
+}
+
+#[test]
 fn an_untaken_branch_gives_way_to_another() {
     let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
     bench.command(MediaCommand::CloseLeg { session: SESSION, side: Side::B });

@@ -25,12 +25,14 @@ pub struct TestSink {
     targets: Vec<Pair>,
     pub events: Vec<MediaEvent>,
     next_socket: u32,
+    /// Sending there breaks an invariant.
+    pub poison: Option<SocketAddr>,
 }
 
 impl Default for TestSink {
     fn default() -> Self {
         let slots = (0..65).map(|_| Slot::default()).collect();
-        Self { slots, targets: Vec::with_capacity(64), events: Vec::new(), next_socket: 1 }
+        Self { slots, targets: Vec::with_capacity(64), events: Vec::new(), next_socket: 1, poison: None }
     }
 }
 
@@ -67,6 +69,7 @@ impl Sink for TestSink {
     }
 
     fn forward(&mut self, slot: &mut Slot, to: Pair) {
+        assert_ne!(self.poison, Some(to.remote), "poison");
         std::mem::swap(slot, &mut self.slots[self.targets.len()]);
         self.targets.push(to);
     }
