@@ -107,7 +107,10 @@ pub struct Handshake {
     role: DtlsRole,
     expected: [u8; 32],
     verified: bool,
+    /// dimpl's own timer.
     deadline: Option<Instant>,
+    /// Without keys by then it has failed, whether or not the far side ever said a word.
+    give_up: Option<Instant>,
     buf: Vec<u8>,
 }
 
@@ -125,7 +128,15 @@ impl Handshake {
         if role == DtlsRole::Client {
             dtls.set_active(true);
         }
-        Self { dtls, role, expected, verified: false, deadline: Some(now), buf: vec![0; 2_048] }
+        Self {
+            dtls,
+            role,
+            expected,
+            verified: false,
+            deadline: Some(now),
+            give_up: Some(now + HANDSHAKE_TIMEOUT),
+            buf: vec![0; 2_048],
+        }
     }
 
     /// Whether it is a handshake of this kind with the same far side.
@@ -154,6 +165,9 @@ impl Handshake {
     /// # Errors
     /// The leg has failed: the far side did not answer in time.
     pub fn handle_timeout(&mut self, now: Instant, send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {
+        if self.give_up.is_some_and(|at| at <= now) {
+            return Err(LegFailure::Dtls);
+        }
         self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
         self.poll(send)
     }
@@ -161,7 +175,7 @@ impl Handshake {
     /// When [`Handshake::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        self.deadline.into_iter().chain(self.give_up).min()
     }
 
     /// Tells the far side that the connection ends.
@@ -193,6 +207,7 @@ impl Handshake {
                     if !self.verified {
                         return Err(LegFailure::FingerprintMismatch);
                     }
+                    self.give_up = None;
                     event = Some(DtlsEvent::Keys(Box::new(contexts(self.role, &material, profile)?)));
                 }
                 Output::CloseNotify => event = Some(DtlsEvent::Closed),

@@ -10,6 +10,19 @@ use super::transcode::{AudioIn, Transcoder};
 use crate::plan::LegPlan;
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, TelephoneEvent};
 
+/// One believed packet.
+#[derive(Debug)]
+pub(super) struct Arrival<'a> {
+    /// When it came.
+    pub(super) now: Instant,
+    /// What was agreed with where it came from.
+    pub(super) from: &'a LegPlan,
+    /// Its header, in the clear.
+    pub(super) header: RtpHeader,
+    /// Its place in the order.
+    pub(super) place: Place,
+}
+
 /// What carries the packets that arrive on one leg: fixed by the plan, one `match` a packet.
 #[derive(Debug)]
 pub(super) enum Flow {
@@ -45,66 +58,67 @@ impl Flow {
     /// Why it goes no further; the far side then sees no gap in the numbers.
     pub(super) fn carry(
         &mut self,
-        now: Instant,
-        from: &LegPlan,
-        header: RtpHeader,
-        place: Place,
+        arrival: Arrival<'_>,
         slot: &mut Slot,
         to: Option<&mut Leg>,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, Drop> {
-        let event = from.dtmf.is_some_and(|dtmf| dtmf.rx_pt.0 == header.pt);
+        let (from, pt, place) = (arrival.from, arrival.header.pt, arrival.place);
+        let event = from.dtmf.is_some_and(|dtmf| dtmf.rx_pt.0 == pt);
         let to = match () {
-            () if !event && header.pt != from.rx_pt.0 => Err(Drop::PayloadType),
+            () if !event && pt != from.rx_pt.0 => Err(Drop::PayloadType),
             () if !from.rx => Err(Drop::NotReceiving),
             () => to.ok_or(Drop::NoPath),
         };
+        if let (true, Self::Transcode(transcoder, events)) = (place.fresh, &mut *self) {
+            transcoder.forget();
+            *events = EventMap::default();
+        }
         match self {
             Self::None => Err(Drop::NoPath),
             Self::Sink => Err(Drop::NotNeeded),
             Self::Rewrite(rewriter) => {
-                let carried = to.and_then(|to| rewrite(rewriter, now, from, header, place, event, slot, to, sink));
+                let carried = to.and_then(|to| rewrite(rewriter, arrival, event, slot, to, sink));
+                // With these two the place has been given away already.
                 if carried.is_err_and(|why| why != Drop::Protect && why != Drop::Late) {
                     rewriter.skip(place);
                 }
                 carried
             }
             Self::Transcode(..) if !place.newest => Err(Drop::Late),
-            Self::Transcode(transcoder, events) if event => carry_event(transcoder, events, now, from, header, slot, to?, sink),
-            Self::Transcode(transcoder, _) => transcode(transcoder, now, header, place, slot, to?, sink),
+            Self::Transcode(transcoder, events) if event => carry_event(transcoder, events, arrival, slot, to?, sink),
+            Self::Transcode(transcoder, _) => transcode(transcoder, arrival, slot, to?, sink),
         }
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 fn rewrite(
     rewriter: &mut Rewriter,
-    now: Instant,
-    from: &LegPlan,
-    mut header: RtpHeader,
-    place: Place,
+    arrival: Arrival<'_>,
     event: bool,
     slot: &mut Slot,
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
+    let Arrival { now, from, mut header, place } = arrival;
     let (plan, pair) = to.ready()?;
-    let mut pt = plan.tx_pt;
+    let (mut pt, mut segment) = (plan.tx_pt, 0);
     if event {
         let (from, to) = from.dtmf.zip(plan.dtmf).ok_or(Drop::NoTelephoneEvents)?;
         pt = to.tx_pt;
         if from.clock_hz != to.clock_hz {
             let payload = &mut slot.data_mut()[header.payload.clone()];
             let parsed = TelephoneEvent::parse(payload).map_err(|_| Drop::TelephoneEvent)?;
-            let mapped = EventMap::default().map(header.timestamp, parsed, from, to, || 0);
+            let mapped = EventMap::default().map(0, parsed, from, to, || 0);
             payload[..TelephoneEvent::LEN].copy_from_slice(&mapped.event.write());
+            segment = mapped.timestamp;
         }
     }
     let clock_hz = plan.codec.clock_hz();
     let out = rewriter.map(place, header.timestamp, &mut to.tx, now, clock_hz).ok_or(Drop::Late)?;
     header.pt = pt.0;
     header.seq = out.seq;
-    header.timestamp = out.timestamp;
+    header.timestamp = out.timestamp.wrapping_add(segment);
     header.ssrc = to.tx.ssrc;
     header.marker |= out.fresh;
     to.seal(now, slot, &header)?;
@@ -112,17 +126,15 @@ fn rewrite(
     Ok(Outcome::Sent)
 }
 
-#[allow(clippy::too_many_arguments)]
 fn carry_event(
     transcoder: &Transcoder,
     events: &mut EventMap,
-    now: Instant,
-    from: &LegPlan,
-    mut header: RtpHeader,
+    arrival: Arrival<'_>,
     slot: &mut Slot,
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
+    let Arrival { now, from, mut header, .. } = arrival;
     let (plan, pair) = to.ready()?;
     let (from, dtmf) = from.dtmf.zip(plan.dtmf).ok_or(Drop::NoTelephoneEvents)?;
     let payload = &mut slot.data_mut()[header.payload.clone()];
@@ -144,17 +156,15 @@ fn carry_event(
 
 fn transcode(
     transcoder: &mut Transcoder,
-    now: Instant,
-    header: RtpHeader,
-    place: Place,
+    arrival: Arrival<'_>,
     slot: &Slot,
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
+    let Arrival { now, header, place, .. } = arrival;
     let (plan, pair) = to.ready()?;
     let pushed = transcoder.push(AudioIn {
         timestamp: header.timestamp,
-        fresh: place.fresh,
         missing: place.missing,
         out_ts_now: to.tx.ts_at(now, plan.codec.clock_hz()),
         payload: &slot.data()[header.payload],

@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::browser::Browser;
 use super::buffer::Slot;
 use super::classic::{Belief, Classic};
-use super::reports::Reports;
+use super::reports::{Reports, Streams};
 use super::rewrite::TxSource;
 use super::srtp::SrtpError;
 use super::stats::{Counters, Drop, RxSource};
@@ -190,8 +190,8 @@ impl Leg {
         };
         let Some(pair) = pair else { return };
         let slot = sink.slot();
-        let clock_hz = plan.codec.clock_hz();
-        let mut len = self.reports.write(now, &mut self.rx, &self.tx, clock_hz, cname, bye, slot.room());
+        let streams = Streams { rx: &mut self.rx, tx: &self.tx, clock_hz: plan.codec.clock_hz(), cname };
+        let mut len = self.reports.write(now, streams, bye, slot.room());
         if let Transport::Browser(browser) = &mut self.transport {
             let Ok(protected) = browser.protect(slot.data_and_tailroom(), len, true) else { return };
             len = protected;

@@ -1,7 +1,7 @@
 //! The media half: packets in, packets out, decided beforehand by a [`SessionPlan`](crate::plan::SessionPlan).
 //!
 //! Sans-IO: [`Core`] is told the time, given datagrams and commands, and answers through a [`Sink`]; sockets, clocks and
-//! threads are [`io::worker`](crate::io::worker)'s. No SIP is known here.
+//! threads are `io::worker`'s. No SIP is known here.
 //!
 //! ```text
 //! datagram -> Core: kind by first byte (RFC 7983) -> leg by pair of addresses, or for STUN by user fragment

@@ -25,6 +25,19 @@ pub(super) struct Reports {
     pub(super) rtt_us: u32,
 }
 
+/// What a report is about.
+#[derive(Debug)]
+pub(super) struct Streams<'a> {
+    /// What the far side sends.
+    pub(super) rx: &'a mut RxSource,
+    /// What we send.
+    pub(super) tx: &'a TxSource,
+    /// The clock of both, in Hertz.
+    pub(super) clock_hz: u32,
+    /// Our name (RFC 3550 section 6.5.1).
+    pub(super) cname: &'a [u8],
+}
+
 fn ntp(now: Now) -> u64 {
     let fraction = (u64::from(now.unix.subsec_nanos()) << 32) / 1_000_000_000;
     (now.unix.as_secs() + NTP_EPOCH_SECS) << 32 | fraction
@@ -43,7 +56,7 @@ impl Reports {
 
     /// Sets the time of the next report.
     pub(super) fn schedule(&mut self, now: Instant, rng: &mut Rng) {
-        let chance = u64::from(rng.next_u32()) * INTERVAL_MS >> 32;
+        let chance = (u64::from(rng.next_u32()) * INTERVAL_MS) >> 32;
         self.due = Some(now + Duration::from_millis(INTERVAL_MS / 2 + chance));
     }
 
@@ -56,16 +69,8 @@ impl Reports {
 
     /// Writes a compound: SR if RTP was sent since the last one (RFC 3550 section 6.4), else RR, then the CNAME, and BYE
     /// with `bye`; answers its length.
-    pub(super) fn write(
-        &mut self,
-        now: Now,
-        rx: &mut RxSource,
-        tx: &TxSource,
-        clock_hz: u32,
-        cname: &[u8],
-        bye: bool,
-        buf: &mut [u8],
-    ) -> usize {
+    pub(super) fn write(&mut self, now: Now, streams: Streams<'_>, bye: bool, buf: &mut [u8]) -> usize {
+        let Streams { rx, tx, clock_hz, cname } = streams;
         let ntp = ntp(now);
         let info = (tx.packets > self.packets_then).then(|| SenderInfo {
             ntp,
@@ -124,7 +129,7 @@ impl Reports {
     fn on_echo(&mut self, now: Now, last_sr: u32, delay: u32) {
         let trip = middle(ntp(now)).wrapping_sub(last_sr).wrapping_sub(delay);
         if trip < 60 << 16 {
-            self.rtt_us = (u64::from(trip) * 1_000_000 >> 16) as u32;
+            self.rtt_us = ((u64::from(trip) * 1_000_000) >> 16) as u32;
         }
     }
 }
@@ -145,11 +150,11 @@ mod tests {
             b_rx.place(1, seq).unwrap();
         }
         let mut buf = [0; 256];
-        let len = a.write(now, &mut a_rx, &a_tx, 8_000, b"a", false, &mut buf);
+        let len = a.write(now, Streams { rx: &mut a_rx, tx: &a_tx, clock_hz: 8_000, cname: b"a" }, false, &mut buf);
         let heard = now.after(Duration::from_millis(40));
         b.read(heard, &buf[..len], Some(2), Some(1)).unwrap();
         let answered = heard.after(Duration::from_millis(500));
-        let len = b.write(answered, &mut b_rx, &b_tx, 8_000, b"b", true, &mut buf);
+        let len = b.write(answered, Streams { rx: &mut b_rx, tx: &b_tx, clock_hz: 8_000, cname: b"b" }, true, &mut buf);
         a.read(answered.after(Duration::from_millis(40)), &buf[..len], Some(1), Some(2)).unwrap();
         assert_eq!(a.remote_lost, 2);
         assert!((79_000..=81_000).contains(&a.rtt_us), "{}", a.rtt_us);

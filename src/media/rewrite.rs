@@ -104,7 +104,10 @@ impl Rewriter {
     /// A packet that is not sent on: its successors close up, so that the far side sees no loss. What comes late from
     /// before it has no place any more.
     pub fn skip(&mut self, place: Place) {
-        if let Some(map) = self.map.as_mut().filter(|_| place.newest) {
+        if place.fresh {
+            // The map is another source's: the next packet makes a new one.
+            self.map = None;
+        } else if let Some(map) = self.map.as_mut().filter(|_| place.newest) {
             map.index = map.index.wrapping_sub(1);
             map.floor = place.index + 1;
         }
@@ -144,7 +147,7 @@ mod tests {
                 if place.fresh {
                     last = None;
                 }
-                if action == 1 && !place.fresh {
+                if action == 1 {
                     rewriter.skip(place);
                     continue;
                 }
@@ -158,6 +161,18 @@ mod tests {
                 tx.sent(now, out.timestamp, 160);
             }
         }
+    }
+
+    #[test]
+    fn a_new_source_that_begins_with_a_skipped_packet_uses_no_number_again() {
+        let (mut rx, mut rewriter, mut tx) = (RxSource::default(), Rewriter::default(), TxSource::new(1, 100));
+        let now = start();
+        for seq in 500..510u16 {
+            rewriter.map(rx.place(1, seq).unwrap(), 0, &mut tx, now, 8_000).unwrap();
+        }
+        rewriter.skip(rx.place(2, 503).unwrap());
+        let out = rewriter.map(rx.place(2, 504).unwrap(), 0, &mut tx, now, 8_000).unwrap();
+        assert_eq!((out.seq, out.fresh), (110, true));
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::browser::{Browser, Changes, Turn};
 use super::buffer::Slot;
 use super::dtls::DtlsIdentity;
-use super::flow::Flow;
+use super::flow::{Arrival, Flow};
 use super::leg::{Leg, Transport};
 use super::stats::{Drop, Outcome};
 use super::tone::Tone;
@@ -191,7 +191,8 @@ impl Session {
         let echo = self.plan.is_some_and(|plan| plan.path == Path::Echo);
         let target = if echo { side } else { side.other() };
         let flow = &mut self.flows[side as usize];
-        flow.carry(now, &from, header, place, slot, self.legs[target as usize].as_mut(), sink)
+        let arrival = Arrival { now, from: &from, header, place };
+        flow.carry(arrival, slot, self.legs[target as usize].as_mut(), sink)
     }
 
     /// Whatever is due at `now`.

@@ -227,7 +227,7 @@ mod tests {
     fn loss_reorder_and_duplicates_have_their_places() {
         let mut source = RxSource::default();
         assert!(source.place(7, 65_534).unwrap().fresh);
-        assert_eq!(source.place(7, 65_533).unwrap().newest, false);
+        assert!(!source.place(7, 65_533).unwrap().newest);
         assert_eq!(source.place(7, 1).unwrap().missing, 2);
         assert_eq!(source.lost(), 1, "65535, 0; but 65533 came from before the first");
         assert_eq!(source.place(7, 0).unwrap().missing, 0);

@@ -38,8 +38,6 @@ pub struct Transcoder {
 pub struct AudioIn<'a> {
     /// Its timestamp.
     pub timestamp: u32,
-    /// It continues nothing that came before.
-    pub fresh: bool,
     /// Sequence numbers missing before it.
     pub missing: u64,
     /// The timestamp that the outgoing clock shows at its arrival.
@@ -88,7 +86,7 @@ impl Transcoder {
     /// The payload is no packet of its codec.
     pub fn push(&mut self, audio: AudioIn<'_>) -> Result<(), CodecError> {
         let samples = self.decoder.samples(audio.payload)?;
-        let jump = match self.expected_ts.filter(|_| !audio.fresh) {
+        let jump = match self.expected_ts {
             Some(expected) => ts_diff(expected, audio.timestamp) / self.in_scale.cast_signed(),
             None => {
                 self.go_on_from(audio.out_ts_now);
@@ -109,6 +107,11 @@ impl Transcoder {
         self.expected_ts = Some(audio.timestamp.wrapping_add(samples as u32 * self.in_scale));
         self.held += self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
         Ok(())
+    }
+
+    /// What comes next is another source's and continues nothing.
+    pub fn forget(&mut self) {
+        self.expected_ts = None;
     }
 
     /// Encodes the next full frame into `payload`; none when what is left does not fill one. A frame that the encoder

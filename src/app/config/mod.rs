@@ -423,7 +423,7 @@ mod tests {
     fn three_lines_are_enough() {
         let config = parse("domain = \"a.org\"\n[[peer]]\nname = \"pbx\"\naddress = \"10.0.0.2\"\n").expect("it reads");
         assert_eq!(config.data_dir, Path::new("etc/data"), "seen from the file's directory");
-        assert_eq!(config.peers[0].address, "10.0.0.2:5060".parse().expect("an address"));
+        assert_eq!(config.peers[0].address, SocketAddr::from(([10, 0, 0, 2], 5060)));
         assert_eq!((config.peers[0].profile.as_str(), config.peers[0].trusted), ("generic-pbx", false));
     }
 

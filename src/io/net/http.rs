@@ -68,13 +68,10 @@ pub async fn serve_http(
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, room: Arc<Semaphore>) {
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                // Out of file descriptors: some will be given back.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors: some will be given back.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
         };
         let (tls, router) = (tls.clone(), router.clone());
         tokio::spawn(async move {

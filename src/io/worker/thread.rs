@@ -52,7 +52,6 @@ impl Turner {
             }
             self.core.handle_timeout(now(), &mut self.outbox);
             self.outbox.tell();
-            // After the sockets: a number given back by a command is then not met again in this turn's readiness.
             self.take_commands();
             self.outbox.flush();
         }
@@ -69,6 +68,9 @@ impl Turner {
     fn read(&mut self, socket: crate::media::SocketId) {
         for _ in 0..BATCHES_A_TURN {
             let count = self.outbox.recv(socket, &mut self.batch);
+            // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
+            // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
+            self.take_commands();
             let now = now();
             for at in 0..count {
                 let (slot, remote) = self.batch.received(at);

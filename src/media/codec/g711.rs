@@ -27,7 +27,7 @@ const fn table(law: Law) -> [i16; 256] {
 
 const fn expand_ulaw(byte: u8) -> i16 {
     let bits = !byte;
-    let magnitude = ((((bits & 0x0f) as i16) << 3) + 132 << (bits >> 4 & 7)) - 132;
+    let magnitude = (((((bits & 0x0f) as i16) << 3) + 132) << (bits >> 4 & 7)) - 132;
     if bits & 0x80 != 0 { -magnitude } else { magnitude }
 }
 
@@ -36,7 +36,7 @@ const fn expand_alaw(byte: u8) -> i16 {
     let (segment, mantissa) = (bits >> 4 & 7, (bits & 0x0f) as i16);
     let magnitude = match segment {
         0 => (mantissa << 4) + 8,
-        _ => ((mantissa + 16 << 4) + 8) << (segment - 1),
+        _ => (((mantissa + 16) << 4) + 8) << (segment - 1),
     };
     if bits & 0x80 != 0 { magnitude } else { -magnitude }
 }

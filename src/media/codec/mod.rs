@@ -1,4 +1,4 @@
-//! The codecs, all heard and spoken at 8,000 Hz mono, 16-bit: [`Opus`](opus_sys) decodes and encodes straight from and to
+//! The codecs, all heard and spoken at 8,000 Hz mono, 16-bit: Opus decodes and encodes straight from and to
 //! that rate whatever the far side sends, so no resampler is needed (the RTP clock stays 48,000: RFC 7587).
 //!
 //! A new codec is a variant of [`Decoder`] and of [`Encoder`] and of [`Codec`].

@@ -12,7 +12,7 @@ pub(super) enum Index {
 /// The session keys of one direction, for RTP or for RTCP.
 #[derive(Debug)]
 pub(super) enum Cipher {
-    Cm(CmCipher),
+    Cm(Box<CmCipher>),
     Gcm(GcmCipher),
 }
 
@@ -20,7 +20,7 @@ impl Cipher {
     /// `first_label` is 0 for RTP's keys and 3 for RTCP's.
     pub(super) fn new(profile: Profile, key: &[u8], salt: &[u8], first_label: u8) -> Result<Self, SrtpError> {
         match profile {
-            Profile::Aes128CmHmacSha1_80 => CmCipher::new(key, salt, first_label).map(Self::Cm),
+            Profile::Aes128CmHmacSha1_80 => CmCipher::new(key, salt, first_label).map(|cm| Self::Cm(Box::new(cm))),
             Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => GcmCipher::new(profile, key, salt, first_label).map(Self::Gcm),
         }
     }

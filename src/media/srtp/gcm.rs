@@ -97,3 +97,75 @@ fn rtcp_aad(header: &[u8], word: [u8; 4]) -> Result<[u8; 12], SrtpError> {
     aad[8..].copy_from_slice(&word);
     Ok(aad)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: String = text.split_whitespace().collect();
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// The RFC's examples start from session keys.
+    fn cipher(key_len: u8) -> GcmCipher {
+        let key: Vec<u8> = (0..key_len).collect();
+        let algorithm = if key_len == 32 { &AES_256_GCM } else { &AES_128_GCM };
+        let key = LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap());
+        GcmCipher { key, salt: *b"Quid pro quo" }
+    }
+
+    fn check(key_len: u8, plain: &str, header_len: usize, ssrc: u32, index: Index, sealed: &str) {
+        let (cipher, plain, sealed) = (cipher(key_len), hex(plain), hex(sealed));
+        let mut packet = plain.clone();
+        packet.resize(sealed.len(), 0);
+        cipher.protect(&mut packet, header_len, plain.len(), ssrc, index).unwrap();
+        assert_eq!(packet, sealed);
+        cipher.unprotect(&mut packet, header_len, plain.len(), ssrc, index, true).unwrap();
+        assert_eq!(packet[..plain.len()], plain);
+        let mut damaged = sealed;
+        damaged[header_len] ^= 1;
+        let refused = cipher.unprotect(&mut damaged, header_len, plain.len(), ssrc, index, true);
+        assert_eq!(refused, Err(SrtpError::Tag));
+    }
+
+    const RTP: &str = "8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070
+        61727465 73207472 6573";
+
+    #[test]
+    fn srtp_of_rfc_7714_section_16() {
+        let index = Index::Rtp(0xf17b);
+        check(
+            16,
+            RTP,
+            12,
+            0x5501_a0b2,
+            index,
+            "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf
+            8833899d 7f27beb1 6a9152cf 765ee439 0cce",
+        );
+        check(
+            32,
+            RTP,
+            12,
+            0x5501_a0b2,
+            index,
+            "8040f17b 8041f8d3 5501a0b2 32b1de78 a822fe12 ef9f78fa 332e33aa b1801238 9a58e2f3 b50b2a02 76ffae0f 1ba63799
+            b87b7aa3 db36dfff d6b0f9bb 7878d7a7 6c13",
+        );
+    }
+
+    #[test]
+    fn srtcp_of_rfc_7714_section_17() {
+        check(
+            16,
+            "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef deadbeef deadbeef
+            deadbeef",
+            8,
+            0x4d61_7273,
+            Index::Rtcp(0x5d4),
+            "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46 86303ded
+            0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4",
+        );
+    }
+}

@@ -5,7 +5,7 @@
 //! synchronisation source is made by its first good tag and never before, for at most [`MAX_SOURCES`] of them.
 //!
 //! Key derivation rate 0 and no MKI, as DTLS-SRTP has it. The way to add a profile: a variant of [`Profile`], its
-//! lengths, and a [`cipher::Cipher`].
+//! lengths, and a `cipher::Cipher`.
 
 mod cipher;
 mod cm;

@@ -84,7 +84,7 @@ fn connection(ip: IpAddr) -> String {
 
 fn first_address(local: &LocalEnd) -> SocketAddr {
     // A leg is described only after media has opened it; the discard port is what says "nowhere yet" (RFC 8840).
-    local.addresses.first().copied().unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 9))
+    local.addresses.first().copied().unwrap_or_else(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 9))
 }
 
 fn session_part(local: &LocalEnd, version: u64, bundle_mid: Option<&str>) -> String {

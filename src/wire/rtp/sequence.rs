@@ -17,7 +17,7 @@ pub fn ts_diff(a: u32, b: u32) -> i32 {
 #[must_use]
 pub fn packet_index(highest: u64, seq: u16) -> u64 {
     let step = i64::from(seq_diff((highest & 0xffff) as u16, seq));
-    highest.checked_add_signed(step).unwrap_or(u64::from(seq))
+    highest.checked_add_signed(step).unwrap_or_else(|| u64::from(seq))
 }
 
 /// What a [`ReplayWindow`] says of an index.

@@ -72,7 +72,7 @@ impl Media {
         let rtp = self.rtp_addr()?;
         Some(match self.rtcp {
             _ if self.rtcp_mux => rtp,
-            Some((port, ip)) => SocketAddr::new(ip.unwrap_or(rtp.ip()), port),
+            Some((port, ip)) => SocketAddr::new(ip.unwrap_or_else(|| rtp.ip()), port),
             None => SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?),
         })
     }

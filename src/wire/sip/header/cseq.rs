@@ -19,9 +19,8 @@ impl<'a> CSeq<'a> {
         let split = value.iter().position(|b| matches!(b, b' ' | b'\t')).ok_or(Malformed)?;
         // Leading zeros are legal and seen (RFC 4475 3.1.1.1).
         let digits = &value[..split];
-        let significant =
-            digits.iter().position(|&b| b != b'0').map_or(&digits[digits.len().saturating_sub(1)..], |at| &digits[at..]);
-        let number = lex::number(significant)?;
+        let zeros = digits.iter().take_while(|&&b| b == b'0').count().min(digits.len().saturating_sub(1));
+        let number = lex::number(&digits[zeros..])?;
         let method = lex::trim(&value[split..]);
         if number >= 1 << 31 || !lex::is_token(method) {
             return Err(Malformed);

@@ -1,0 +1,144 @@
+//! No path allocates per packet once it is warm: a counting allocator under the core, without sockets.
+#![allow(unsafe_code)]
+
+#[path = "support/audio.rs"]
+mod audio;
+#[path = "support/media_peer.rs"]
+mod media_peer;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use audio::{rtp, sine};
+use media_peer::{Bench, SESSION, SHARED, addr, plan};
+use ringway::media::codec::{OpusEncoder, encode_ulaw};
+use ringway::media::{Pair, SocketId};
+use ringway::plan::{Codec, Path, Side};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // While a thread is torn down there is nothing left to count with.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is handed to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PHONE: &str = "198.51.100.1:20000";
+const BROWSER: &str = "203.0.113.1:50000";
+const WARM: usize = 50;
+const COUNTED: usize = 500;
+
+/// Feeds prepared packets, one each 20 ms with all deadlines on the way, and counts what is allocated after warm-up.
+fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec<u8>], sent_each: usize) -> usize {
+    let remote = addr(remote);
+    let (mut before, mut sent) = (0, 0);
+    for (n, packet) in packets.iter().enumerate() {
+        if n == WARM {
+            before = COUNT.with(Cell::get);
+            sent = 0;
+        }
+        bench.slot.fill(packet);
+        bench.core.handle_datagram(bench.now, Pair { socket, remote }, &mut bench.slot, &mut bench.sink);
+        sent += bench.sink.sent().count();
+        bench.sink.clear();
+        bench.advance(Duration::from_millis(20));
+        bench.sink.clear();
+    }
+    let allocated = COUNT.with(Cell::get) - before;
+    assert_eq!(sent, COUNTED * sent_each, "every packet went through");
+    allocated
+}
+
+fn opus() -> Vec<Vec<u8>> {
+    let mut encoder = OpusEncoder::new().unwrap();
+    (0..WARM + COUNTED)
+        .map(|n| {
+            let mut payload = [0; 400];
+            let len = encoder.encode(&sine(440.0, n * 160, 160), &mut payload).unwrap();
+            rtp(111, false, n as u16, n as u32 * 960, 77, &payload[..len])
+        })
+        .collect()
+}
+
+fn pcmu() -> Vec<Vec<u8>> {
+    let ulaw = |n: usize| sine(440.0, n * 160, 160).into_iter().map(encode_ulaw).collect::<Vec<_>>();
+    (0..WARM + COUNTED).map(|n| rtp(0, false, n as u16, n as u32 * 160, 88, &ulaw(n))).collect()
+}
+
+#[test]
+fn rewriting_between_phones_allocates_nothing() {
+    let mut bench = Bench::default();
+    let a = bench.phone(Side::A, addr(PHONE));
+    bench.phone(Side::B, addr("198.51.100.2:20000"));
+    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    assert_eq!(allocations(&mut bench, a, PHONE, &pcmu(), 1), 0);
+}
+
+#[test]
+fn transcoding_with_srtp_allocates_nothing_either_way() {
+    let mut bench = Bench::default();
+    let mut browser = bench.browser(Side::A, addr(BROWSER));
+    let phone = bench.phone(Side::B, addr(PHONE));
+    bench.set_path(plan(Codec::Opus, 111, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Transcode);
+    let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
+    assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
+    assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
+    let counters = bench.core.counters(SESSION, Side::A).unwrap();
+    assert_eq!(counters.sent, (WARM + COUNTED) as u64);
+}
+
+#[test]
+fn rewriting_to_srtp_and_echo_allocate_nothing() {
+    let mut bench = Bench::default();
+    let mut browser = bench.browser(Side::A, addr(BROWSER));
+    let phone = bench.phone(Side::B, addr(PHONE));
+    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
+    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Echo);
+    let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
+    assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
+}
+
+#[test]
+fn a_tone_allocates_nothing() {
+    let mut bench = Bench::default();
+    bench.phone(Side::A, addr(PHONE));
+    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Tone { hz: 440 });
+    let mut before = 0;
+    for n in 0..500 {
+        if n == 50 {
+            before = COUNT.with(Cell::get);
+        }
+        bench.advance(Duration::from_millis(20));
+        assert!(bench.sink.sent().count() >= 1);
+        bench.sink.clear();
+    }
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
+}

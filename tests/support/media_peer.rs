@@ -1,0 +1,265 @@
+//! The media core without sockets: a sink that keeps what is sent, and a browser-like peer in virtual time.
+
+#![allow(unreachable_pub, dead_code)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dimpl::{Dtls, DtlsCertificate, Output};
+use hmac::{Hmac, Mac};
+use is::stun::{StunMessage, TransId};
+use ringway::base::{Now, Rng};
+use ringway::media::srtp::{MasterKeys, Profile, SrtpRx, SrtpTx};
+use ringway::media::{Core, CoreConfig, DtlsIdentity, Pair, PortPair, Sink, Slot, SocketId};
+use ringway::plan::*;
+use sha1::Sha1;
+
+pub const SESSION: SessionId = SessionId(1);
+pub const PWD: &str = "0123456789012345678901";
+pub const SHARED: SocketId = SocketId(0);
+
+/// Keeps what the core sends and tells, in slots that are used again.
+pub struct TestSink {
+    slots: Vec<Slot>,
+    targets: Vec<Pair>,
+    pub events: Vec<MediaEvent>,
+    next_socket: u32,
+    /// Sending there breaks an invariant.
+    pub poison: Option<SocketAddr>,
+}
+
+impl Default for TestSink {
+    fn default() -> Self {
+        let slots = (0..65).map(|_| Slot::default()).collect();
+        Self { slots, targets: Vec::with_capacity(64), events: Vec::new(), next_socket: 1, poison: None }
+    }
+}
+
+impl TestSink {
+    /// What was sent since the last call of [`TestSink::clear`].
+    pub fn sent(&self) -> impl Iterator<Item = (Pair, &[u8])> {
+        self.targets.iter().copied().zip(self.slots.iter().map(Slot::data))
+    }
+
+    pub fn clear(&mut self) {
+        self.targets.clear();
+    }
+
+    /// Takes all that was sent.
+    pub fn take(&mut self) -> Vec<(Pair, Vec<u8>)> {
+        let taken = self.sent().map(|(pair, data)| (pair, data.to_vec())).collect();
+        self.clear();
+        taken
+    }
+
+    /// Takes the RTP that was sent (RTCP is passed over).
+    pub fn take_rtp(&mut self) -> Vec<Vec<u8>> {
+        self.take().into_iter().map(|sent| sent.1).filter(|packet| !(192..224).contains(&packet[1])).collect()
+    }
+}
+
+impl Sink for TestSink {
+    fn slot(&mut self) -> &mut Slot {
+        &mut self.slots[self.targets.len()]
+    }
+
+    fn transmit(&mut self, to: Pair) {
+        self.targets.push(to);
+    }
+
+    fn forward(&mut self, slot: &mut Slot, to: Pair) {
+        assert_ne!(self.poison, Some(to.remote), "poison");
+        std::mem::swap(slot, &mut self.slots[self.targets.len()]);
+        self.targets.push(to);
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        self.events.push(event);
+    }
+
+    fn bind_pair(&mut self, local: IpAddr) -> Result<PortPair, OpenFailure> {
+        let rtp = self.next_socket;
+        self.next_socket += 2;
+        let local = SocketAddr::new(local, 10_000 + rtp as u16);
+        Ok(PortPair { rtp: SocketId(rtp), rtcp: SocketId(rtp + 1), local })
+    }
+
+    fn release_pair(&mut self, _: PortPair) {}
+}
+
+pub fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A core with one shared socket, a clock and a sink.
+pub struct Bench {
+    pub core: Core,
+    pub sink: TestSink,
+    pub now: Now,
+    pub slot: Slot,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        let core = Core::new(CoreConfig {
+            sockets: vec![(SHARED, addr("192.0.2.1:4000"))],
+            max_sessions: 8,
+            identity: DtlsIdentity::generate().unwrap(),
+            rng: Rng::from_number(1),
+        });
+        let now = Now { mono: Instant::now(), unix: Duration::from_secs(1_790_000_000) };
+        Self { core, sink: TestSink::default(), now, slot: Slot::default() }
+    }
+}
+
+impl Bench {
+    pub fn command(&mut self, command: MediaCommand) {
+        self.core.handle_command(self.now, command, &mut self.sink);
+    }
+
+    /// A datagram arrives.
+    pub fn datagram(&mut self, socket: SocketId, remote: SocketAddr, bytes: &[u8]) {
+        self.slot.fill(bytes);
+        self.core.handle_datagram(self.now, Pair { socket, remote }, &mut self.slot, &mut self.sink);
+    }
+
+    /// Time goes on, through every deadline on the way.
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now.after(by);
+        while let Some((at, _)) = self.core.poll_timeout().filter(|(at, _)| *at <= end.mono) {
+            self.now = self.now.after(at.saturating_duration_since(self.now.mono));
+            self.core.handle_timeout(self.now, &mut self.sink);
+        }
+        self.now = end;
+    }
+
+    /// A classic leg whose far side is `remote`; its RTP socket.
+    pub fn phone(&mut self, side: Side, remote: SocketAddr) -> SocketId {
+        let socket = SocketId(self.sink.next_socket);
+        self.command(MediaCommand::Open { session: SESSION, side, leg: LegOpen::Rtp { local: addr("192.0.2.1:0").ip() } });
+        let rtcp = SocketAddr::new(remote.ip(), remote.port() + 1);
+        self.set_remote(side, LegRemote::Rtp { rtp: remote, rtcp, latch: false });
+        socket
+    }
+
+    pub fn set_remote(&mut self, side: Side, remote: LegRemote) {
+        self.command(MediaCommand::SetRemote { session: SESSION, side, remote });
+    }
+
+    pub fn set_path(&mut self, a: LegPlan, b: Option<LegPlan>, path: Path) {
+        self.command(MediaCommand::SetPath { session: SESSION, plan: SessionPlan { a, b, path } });
+    }
+
+    /// A browser on `side` with its keys taken; `profile` is all that it offers to choose from by its order.
+    pub fn browser(&mut self, side: Side, remote: SocketAddr) -> Peer {
+        let mut peer = Peer::new(self.now.mono, remote);
+        self.command(MediaCommand::Open {
+            session: SESSION,
+            side,
+            leg: LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: PWD.into() },
+        });
+        self.set_remote(side, peer.remote());
+        self.check(&peer, remote, true);
+        peer.shake_hands(self);
+        peer
+    }
+
+    /// A connectivity check from `source`.
+    pub fn check(&mut self, peer: &Peer, source: SocketAddr, use_candidate: bool) {
+        let check = peer.check(use_candidate);
+        self.datagram(SHARED, source, &check);
+    }
+}
+
+/// A browser-like peer: dimpl as the DTLS client, our SRTP.
+pub struct Peer {
+    pub addr: SocketAddr,
+    dtls: Dtls,
+    certificate: DtlsCertificate,
+    srtp: Option<(SrtpRx, SrtpTx)>,
+}
+
+impl Peer {
+    pub fn new(now: Instant, addr: SocketAddr) -> Self {
+        let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
+        let mut dtls = Dtls::new_auto(Arc::new(dimpl::Config::default()), certificate.clone(), now);
+        dtls.set_active(true);
+        Self { addr, dtls, certificate, srtp: None }
+    }
+
+    pub fn remote(&self) -> LegRemote {
+        let fingerprint = self.certificate.fingerprint().try_into().unwrap();
+        LegRemote::WebRtc { ice_ufrag: "peer".into(), ice_pwd: PWD.into(), fingerprint, role: DtlsRole::Server }
+    }
+
+    /// A Binding request of the controlling side.
+    pub fn check(&self, use_candidate: bool) -> Vec<u8> {
+        let message = StunMessage::binding_request("gate:peer", TransId::new(), true, 1, 2_130_706_431, use_candidate);
+        let mut buf = vec![0; 300];
+        let hmac = |key: &[u8], parts: &[&[u8]]| {
+            let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
+            parts.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes().into()
+        };
+        let len = message.to_bytes(Some(PWD.as_bytes()), &mut buf, hmac).unwrap();
+        buf.truncate(len);
+        buf
+    }
+
+    fn shake_hands(&mut self, bench: &mut Bench) {
+        bench.sink.clear();
+        let mut buf = vec![0; 2_048];
+        for _ in 0..50 {
+            self.dtls.handle_timeout(bench.now.mono).unwrap();
+            loop {
+                match self.dtls.poll_output(&mut buf) {
+                    Output::Packet(packet) => bench.datagram(SHARED, self.addr, packet),
+                    Output::KeyingMaterial(material, profile) => {
+                        let profile = match profile {
+                            dimpl::SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
+                            dimpl::SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
+                            _ => Profile::Aes128CmHmacSha1_80,
+                        };
+                        let keys = MasterKeys::split(profile, &material).unwrap();
+                        let rx = SrtpRx::new(profile, keys.server.0, keys.server.1).unwrap();
+                        self.srtp = Some((rx, SrtpTx::new(profile, keys.client.0, keys.client.1).unwrap()));
+                    }
+                    Output::Timeout(_) => break,
+                    _ => {}
+                }
+            }
+            for (_, packet) in bench.sink.take() {
+                self.dtls.handle_packet(&packet).unwrap();
+            }
+            let connected = |event: &MediaEvent| matches!(event, MediaEvent::Connected { .. });
+            if self.srtp.is_some() && bench.sink.events.iter().any(connected) {
+                return;
+            }
+            bench.advance(Duration::from_millis(5));
+        }
+        panic!("no keys: {:?}", bench.sink.events);
+    }
+
+    /// Encrypts a packet.
+    pub fn protect(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut buf = packet.to_vec();
+        buf.resize(packet.len() + 20, 0);
+        let len = self.srtp.as_mut().unwrap().1.protect_rtp(&mut buf, packet.len()).unwrap();
+        buf.truncate(len);
+        buf
+    }
+
+    /// Decrypts a packet.
+    pub fn unprotect(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut buf = packet.to_vec();
+        let len = self.srtp.as_mut().unwrap().0.unprotect_rtp(&mut buf).unwrap();
+        buf.truncate(len);
+        buf
+    }
+}
+
+pub fn plan(codec: Codec, pt: u8, ssrc: u32) -> LegPlan {
+    let dtmf = Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() });
+    LegPlan { codec, rx_pt: Pt(pt), tx_pt: Pt(pt), dtmf, ptime_ms: 20, tx_ssrc: Ssrc(ssrc), rx: true, tx: true }
+}
