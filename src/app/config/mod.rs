@@ -112,14 +112,11 @@ pub struct Sip {
     /// SIP over UDP, on each of `addresses`.
     #[serde(deserialize_with = "port")]
     pub udp_port: u16,
-    /// A longer message is refused (513).
-    #[serde(deserialize_with = "whole::<_, _, 2048, 1_048_576>")]
-    pub max_message_bytes: usize,
 }
 
 impl Default for Sip {
     fn default() -> Self {
-        Self { udp_port: 5060, max_message_bytes: 65_535 }
+        Self { udp_port: 5060 }
     }
 }
 

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -67,12 +66,6 @@ impl EngineConfig {
     #[must_use]
     pub fn udp_toward(&self, remote: IpAddr) -> Option<SocketAddr> {
         self.udp.iter().copied().filter(|own| own.is_ipv4() == remote.is_ipv4()).max_by_key(|own| common_bits(own.ip(), remote))
-    }
-
-    /// The names of what is configured, for a start-up line.
-    #[must_use]
-    pub fn peer_names(&self) -> BTreeMap<&str, SocketAddr> {
-        self.peers.iter().map(|peer| (peer.name.as_str(), peer.address)).collect()
     }
 }
 

@@ -286,7 +286,7 @@ impl Engine {
             return;
         }
         let mut sent = Vec::new();
-        let incoming = self.transactions.receive_request(now.mono, request, flow, &mut sent);
+        let incoming = self.transactions.receive_request(now.mono, request, self.reply_flow(flow, request), &mut sent);
         self.transmit(now, sent, out);
         match incoming {
             Incoming::Absorbed => self.in_hand = self.call_of(request),
@@ -353,6 +353,17 @@ impl Engine {
         }
     }
 
+    /// Where a response goes (RFC 3261 section 18.2.2, RFC 3581 section 4): back where the request came from if it asks for
+    /// that by `rport` or its sender sits behind a NAT; else to the port that its Via names.
+    fn reply_flow(&self, flow: Flow, request: &Message) -> Flow {
+        let Flow::Udp { local, remote } = flow else { return flow };
+        let Ok(via) = request.via() else { return flow };
+        if via.params.value("rport").is_some() || self.profile_of(flow).behind_nat {
+            return flow;
+        }
+        Flow::Udp { local, remote: (remote.ip(), via.port.unwrap_or(5060)).into() }
+    }
+
     fn local_of(&self, flow: Flow) -> Option<SocketAddr> {
         match flow {
             Flow::Udp { local, .. } => Some(local),
@@ -381,6 +392,7 @@ impl Engine {
     ) {
         let reason = if status == 503 { "" } else { reason };
         let tag = self.rng.token(22);
+        let flow = self.reply_flow(flow, request);
         let bytes = response_to(request, status, reason, Some(&tag), source).end();
         self.transmit(now, vec![Transmit { flow, bytes: bytes.into(), call: None }], out);
     }

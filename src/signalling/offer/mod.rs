@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use crate::plan::{Codec, DtlsRole, DtmfPlan, LegPlan, LegRemote, Pt, Ssrc};
 use crate::policy::profile::{MediaKind, Prefer, Profile};
-use crate::wire::sdp::{Direction, Fingerprint, SdpError, Session, Setup};
+use crate::wire::sdp::{Fingerprint, SdpError, Session, Setup};
 use remote::RemoteEnd;
 
 /// Why a description cannot be agreed to.
@@ -246,11 +246,5 @@ impl OfferAnswer {
     #[must_use]
     pub fn kind(&self) -> MediaKind {
         self.profile.media
-    }
-
-    /// What the peer does with its side, as it said last.
-    #[must_use]
-    pub fn remote_direction(&self) -> Option<Direction> {
-        self.remote.as_ref().map(|r| r.direction)
     }
 }
