@@ -1,4 +1,71 @@
 //! Ringway: web browsers on one side, the organisation's telephones on the other.
+//!
+//! A B2BUA (each call is two dialogs that know nothing of each other) and a media gateway (each call is two media legs that
+//! share nothing but sound) in one process. This page is the architecture's home: start here, then open the page of the
+//! room that you came for.
+//!
+//! # The rules that hold the house up
+//! 1. **Protocols are values, not threads.** All that decides takes `(now, input, &mut out)` and owns no socket, clock,
+//!    chance or `await`. The world lives in [`io`] alone. So a 32-second timer, a lost ACK or a crossing CANCEL is tested in
+//!    a millisecond, from a seed (`tests/simulator.rs`).
+//! 2. **Two halves that never import each other.** [`signalling`] and [`media`] meet in one module of plain data, [`plan`].
+//! 3. **One owner, no locks.** One task owns the engine; one thread owns the media sockets, slots and sessions. Bounded
+//!    queues between them, each with a policy for when it is full, written where it is made.
+//! 4. **Decided at negotiation, straight-line per packet.** A session's [`plan::Path`] is fixed when SDP is agreed; a packet
+//!    meets one `match`, no allocation, lock, log line or `await` (`tests/no_alloc.rs`).
+//! 5. **Peers' quirks are data**: `sip-profiles/*.toml`, `dialplan/*.toml`. No vendor's name in a `.rs` file.
+//! 6. **State can travel.** Calls, dialogs, legs and bindings are plain data without handles; what lives elsewhere (accounts,
+//!    media ports) is asked for as an output and answered as an input.
+//!
+//! Rules 1 and 2 fail the build, not the review: `.clippy.toml` bans clocks, sockets, threads and locks in the sans-IO rooms,
+//! `tests/layering.rs` holds who may import whom.
+//!
+//! # The rooms, ground floor first
+//! | room | what it is |
+//! |---|---|
+//! | [`base`] | time as a parameter, seeded chance, named deadlines, redaction |
+//! | [`wire`] | bytes to types and back: `sip`, `sdp`, `rtp`; no state, no clock |
+//! | [`policy`] | profiles (how a kind of peer speaks), the dialplan (where a number goes), accounts (who someone is) |
+//! | [`plan`] | all that crosses between the halves |
+//! | [`signalling`] | `transaction`, `dialog`, `registrar`, `auth`, `offer`, `call`, joined by id in `engine` |
+//! | [`media`] | `ice`, `dtls`, `srtp`, `codec`, `rewrite`, `transcode`, `dtmf`, joined by leg in `Core` |
+//! | [`io`] | `net` (UDP, HTTPS, WebSocket, the engine's task), `worker` (the media thread), `store` (SQLite), `page` |
+//! | [`app`] | configuration, the commands of the binary, the wiring |
+//!
+//! `base <- wire <- policy, plan <- signalling | media <- io <- app`.
+//!
+//! # The two ways through the house
+//! **A SIP message**
+//! ```text
+//! WebSocket message | datagram -> io::net -> Input::Message -> signalling::engine::Engine::handle
+//!   wire::sip::Message::parse, check            what cannot be answered is dropped; a defect is answered with 400 or 505
+//!   transaction::Table::receive_*               a retransmission stops here
+//!   request in a dialog   -> dialog::Dialog::receive -> call::Call::on_*
+//!   REGISTER, INVITE      -> auth -> Output::Query -> Input::Account -> registrar | policy::dialplan::Dialplan::route
+//!                         -> two call::Leg, each with its offer::OfferAnswer -> call::Call::start
+//!   response              -> its transaction's owner -> call::Call::on_provisional | on_answer | on_failure
+//! call::Action -> engine/act.rs writes the message -> transaction -> Output::Send
+//!              -> Output::Media(plan::MediaCommand) -> io::worker          plan::MediaEvent -> Input::Media
+//! ```
+//! **A packet** (one worker, run to completion)
+//! ```text
+//! recvmmsg into slots -> media::Core::handle_datagram
+//!   first byte: STUN | DTLS | RTP | RTCP | drop(why)                       RFC 7983, RFC 5761
+//!   leg by (socket, remote), or by ICE user fragment for STUN from a new address
+//!   srtp unprotect in place -> Rewrite | Transcode | Echo | Tone -> srtp protect in place -> one sendmmsg a turn
+//! ```
+//!
+//! # Where the house differs from its first drawing, and why
+//! - **No `Relay` path.** Each leg has an SSRC, sequence numbers and RTCP reports of its own, so a header that is passed on
+//!   untouched is never right; [`plan::Path::Rewrite`] leaves the payload alone and costs 0.4 µs a pair of packets, SRTP
+//!   included (`cargo bench --bench transcode`). `Echo` and `Tone` are paths too: the demo numbers need no second leg.
+//! - **A call says [`signalling::call::Action`]s and writes no SIP**; the engine's `act.rs` is the one place where a call's
+//!   messages are written. So the call machine is tested without a byte, and the bytes without a call.
+//! - **Responses to a 2xx's retransmission are the transaction table's**: it keeps the ACK. The call may be gone long before
+//!   its peer stops repeating itself.
+//! - **`rusqlite` with one writer thread** rather than sqlx: one machine, no second database yet; the store's face is four
+//!   methods (`io::store::StoreHandle`), behind which another may stand.
+//! - **Payload types and SSRCs are plain numbers in `wire::rtp`** and newtypes in `plan`: wire may not import plan.
 
 pub mod app;
 pub mod base;

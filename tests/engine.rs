@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringway::plan::{LegFailure, LegRemote, MediaEvent, SessionId, Side};
+use ringway::plan::{LegFailure, LegRemote, LegStats, MediaEvent, SessionId, Side};
 use ringway::policy::dialplan::Dialplan;
 use ringway::signalling::engine::{EngineConfig, Input, Peer};
 use ringway::wire::sip::{Framing, HeaderName, Message};
@@ -297,6 +297,18 @@ fn media_that_breaks_ends_the_call_with_its_reason() {
         assert_eq!(world.peers[1].outcome, Outcome::Ended, "{cause:?}\n{}", world.last_words());
         assert!(world.records[0].ended_by.contains(words), "{}", world.records[0].ended_by);
     }
+}
+
+#[test]
+fn a_media_session_that_breaks_by_itself_ends_its_call_alone() {
+    let mut world = talking(true, false);
+    let session = *world.sessions.keys().next().expect("a session");
+    world.sessions.clear();
+    world.input(Input::Media(MediaEvent::Closed { session, a: LegStats::default(), b: LegStats::default() }));
+    world.run_for(Duration::from_secs(40));
+    assert!(world.peers.iter().all(|p| p.outcome == Outcome::Ended), "{}", world.last_words());
+    assert_eq!(world.records[0].ended_by, "the media session broke");
+    assert!(world.nothing_left(), "{}", world.last_words());
 }
 
 #[test]

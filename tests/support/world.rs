@@ -10,7 +10,7 @@ use ringway::base::{Now, Rng};
 use ringway::plan::{Codec, LegRemote, LegStats, MediaCommand, MediaEvent, SessionId, SessionPlan, Side};
 use ringway::policy::account::{Account, Ha1};
 use ringway::policy::dialplan::{self, Dialplan};
-use ringway::policy::profile::{self, Profile};
+use ringway::policy::profile::{self, DigestAlgorithm, Profile};
 use ringway::signalling::call::CallTimes;
 use ringway::signalling::engine::{Engine, EngineConfig, Input, Output, Peer as TrustedPeer};
 use ringway::signalling::record::{CallRecord, TraceRecord};
@@ -76,7 +76,7 @@ pub fn config(peers: Vec<TrustedPeer>) -> EngineConfig {
         domain: "sim.test".into(),
         udp: vec![GATEWAY.parse().expect("an address")],
         browser: profile("jssip"),
-        phone: profile("generic-phone"),
+        phone: Profile { digest: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5], ..profile("generic-phone") },
         peers,
         dialplan: Dialplan::parse(dialplan::DEFAULT.0, dialplan::DEFAULT.1).expect("the built-in dialplan"),
         fingerprint: Fingerprint([7; 32]),

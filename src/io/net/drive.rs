@@ -7,7 +7,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::{NetEvent, QUEUE, UdpSockets, udp};
 use crate::base::Now;
-use crate::io::store::StoreHandle;
+use crate::io::store::{StoreError, StoreHandle};
 use crate::io::worker::Worker;
 use crate::plan::{MediaCommand, MediaEvent};
 use crate::policy::account::Account;
@@ -174,10 +174,17 @@ impl Running {
     fn ask(&mut self, query: QueryId, name_or_number: String) {
         let answers = self.answers.clone();
         let asked = self.store.account(query.0, name_or_number, move |token, found| {
-            let account = found.map_err(|error| {
-                tracing::error!(%error, "the directory could not be read");
-                Unavailable
-            });
+            let account = match found {
+                // Its password must be set anew: who asks shall not learn that it exists.
+                Err(error @ (StoreError::OtherRealm { .. } | StoreError::Sealed(_))) => {
+                    tracing::warn!(%error, "an account cannot be used");
+                    Ok(None)
+                }
+                other => other.map_err(|error| {
+                    tracing::error!(%error, "the directory could not be read");
+                    Unavailable
+                }),
+            };
             let _ = answers.blocking_send((QueryId(token), account));
         });
         if asked.is_err() {

@@ -25,6 +25,7 @@ pub use calls::{CallMatch, MAX_TRACE_AGE_DAYS, MAX_TRACE_ROWS};
 pub use error::StoreError;
 pub use thread::{QueueFull, StoreHandle, StoreThread};
 
+use crate::policy::account::Ha1;
 use secret::SecretKey;
 
 /// The database's file in the data directory.
@@ -35,6 +36,8 @@ pub struct Store {
     db: Connection,
     key: SecretKey,
     realm: String,
+    /// A sealed nothing: an unknown name costs the same unsealing as a known one.
+    decoy: Vec<u8>,
 }
 
 impl std::fmt::Debug for Store {
@@ -68,7 +71,8 @@ impl Store {
         schema::migrate(&mut db)?;
         let empty: bool = db.query_row("SELECT NOT EXISTS (SELECT 1 FROM accounts)", [], |row| row.get(0))?;
         let key = SecretKey::read_or_make(data_dir, empty)?;
-        Ok(Self { db, key, realm: realm.to_owned() })
+        let decoy = key.seal("", realm, &Ha1 { md5: [0; 16], sha256: [0; 32] });
+        Ok(Self { db, key, realm: realm.to_owned(), decoy })
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Ending {
     NoMedia,
     /// Media broke.
     MediaFailed(Side, LegFailure),
+    /// The media session broke and is gone.
+    MediaLost,
     /// A WebSocket closed and did not come back.
     FlowClosed(Side),
     /// The gateway is stopping.
@@ -46,7 +48,7 @@ pub fn status_for(ending: Ending) -> (u16, &'static str) {
         Ending::HungUp(_) | Ending::NoAck(_) | Ending::FlowClosed(_) => (480, ""),
         Ending::NoCommonMedia => (488, "The other side's media cannot be used"),
         Ending::NoMedia => (503, "No room for media"),
-        Ending::MediaFailed(..) => (500, "Media failed"),
+        Ending::MediaFailed(..) | Ending::MediaLost => (500, "Media failed"),
         Ending::ShuttingDown => (503, "Shutting down"),
     }
 }
@@ -90,6 +92,7 @@ impl Ending {
             Self::NoCommonMedia => format!("no media in common with {b}"),
             Self::NoMedia => "no room for media".to_owned(),
             Self::MediaFailed(side, cause) => format!("media of {} failed: {}", who(side), Words(cause)),
+            Self::MediaLost => "the media session broke".to_owned(),
             Self::FlowClosed(side) => format!("{}'s websocket closed", who(side)),
             Self::ShuttingDown => "the gateway stopped".to_owned(),
         }

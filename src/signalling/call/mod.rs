@@ -415,11 +415,15 @@ impl Call {
         }
     }
 
-    /// Media has closed the session.
-    pub fn on_media_closed(&mut self, a: LegStats, b: LegStats, out: &mut Vec<Action>) {
+    /// Media has closed the session: as it was told to, or because the session broke.
+    pub fn on_media_closed(&mut self, a: LegStats, b: LegStats, now: Now, out: &mut Vec<Action>) {
         self.stats = [a, b];
         self.media_open = false;
-        out.push(Action::Disarm(CallTimer::MediaClose));
+        if self.phase == Phase::Ending {
+            out.push(Action::Disarm(CallTimer::MediaClose));
+        } else {
+            self.end(Ending::MediaLost, now, out);
+        }
     }
 
     /// A timer fired. Retransmission is the engine's to carry out: it has the bytes.

@@ -42,7 +42,8 @@ impl Engine {
         }
         let trying = self.response(&arrived, 100, "").end();
         self.finish(now, &arrived, 100, trying, out);
-        self.ask(arrived, Stage::Callee { caller }, dialled, out);
+        // Account names are lower case; people are not.
+        self.ask(arrived, Stage::Callee { caller }, dialled.to_lowercase(), out);
     }
 
     /// The same request by another way (RFC 3261 section 8.2.2.2).

@@ -249,7 +249,7 @@ impl Engine {
             MediaEvent::OpenFailed { .. } => call.on_open_failed(now, acts),
             MediaEvent::Connected { side, .. } => call.leg_mut(side).connected = true,
             MediaEvent::Failed { side, cause, .. } => call.on_media_failed(side, cause, now, acts),
-            MediaEvent::Closed { a, b, .. } => call.on_media_closed(a, b, acts),
+            MediaEvent::Closed { a, b, .. } => call.on_media_closed(a, b, now, acts),
         });
     }
 

@@ -1,9 +1,9 @@
 //! Offer/answer (RFC 3264, RFC 8829, RFC 8843), one state per leg: what was offered, what was agreed, by whom.
 //!
 //! A leg is negotiated with its own peer alone, by its own profile; all that passes from leg to leg is which codec the
-//! other one has. SDP is never copied across. [`remote`] reads the peer's description, [`write`] says ours.
+//! other one has. SDP is never copied across. `remote.rs` reads the peer's description, `write.rs` says ours.
 //!
-//! To add a codec: [`Codec`](crate::plan::Codec), its line in `codec_attributes` ([`write`]), its name in the profiles.
+//! To add a codec: [`Codec`], its line in `codec_attributes` (`write.rs`), its name in the profiles.
 
 mod remote;
 mod write;
