@@ -128,7 +128,7 @@ mod tests {
         let all = built_in();
         assert_eq!(all.len(), BUILT_IN.len());
         assert_eq!(all["jssip"].digest, [DigestAlgorithm::Md5], "JsSIP knows MD5 alone");
-        assert_eq!(all["generic-phone"].digest, [DigestAlgorithm::Sha256, DigestAlgorithm::Md5]);
+        assert_eq!(all["generic-phone"].digest, [DigestAlgorithm::Md5]);
         assert!(all["generic-phone"].behind_nat && !all["generic-pbx"].behind_nat);
         assert_eq!(all["webrtc-pbx"].media, MediaKind::Webrtc);
     }

@@ -112,8 +112,9 @@ fn inherit(media: &mut Media, defaults: &Defaults, direction: Option<Direction>)
         media.ice_ufrag.clone_from(&defaults.ice_ufrag);
         media.ice_pwd.clone_from(&defaults.ice_pwd);
     }
-    // `c=0.0.0.0` is RFC 2543's hold: nothing may be sent there.
-    if media.connection.is_some_and(|ip| ip.is_unspecified()) {
+    // `c=0.0.0.0` is RFC 2543's hold: nothing may be sent there. With ICE it only says that no candidate is known yet, or
+    // none but mDNS names (RFC 8839 section 4.3.1): the connectivity checks find the way.
+    if media.connection.is_some_and(|ip| ip.is_unspecified()) && media.ice_ufrag.is_none() {
         media.direction = Direction::of(media.direction.sends(), false);
     }
     for pt in media.formats.iter().filter_map(|f| f.parse::<u8>().ok()) {
@@ -241,6 +242,16 @@ mod tests {
         assert_eq!(audio.rtcp_addr(), Some("10.0.0.1:4001".parse().expect("an address")));
         assert_eq!(audio.payload_types("pcmu", 8_000).collect::<Vec<_>>(), [0]);
         assert_eq!(session.media[1].rtp_addr(), None);
+    }
+
+    #[test]
+    fn no_address_is_hold_without_ice_and_nothing_of_the_kind_with_it() {
+        let direction = |attributes: &str| {
+            let sdp = format!("v=0\r\nm=audio 9 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n{attributes}a=sendrecv\r\n");
+            Session::parse(sdp.as_bytes()).expect("a description").media[0].direction
+        };
+        assert_eq!(direction(""), Direction::SendOnly);
+        assert_eq!(direction("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"), Direction::SendRecv);
     }
 
     #[test]
