@@ -2,6 +2,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError};
 use crate::signalling::record::{CallRecord, TraceRecord};
+use crate::wire::sip::{Framing, Message};
 
 /// The oldest SIP messages go when there are more than these.
 pub const MAX_TRACE_ROWS: u64 = 200_000;
@@ -96,12 +97,14 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The messages of one call, in the order in which they were seen.
+    /// The messages of one call, in the order in which they were seen: also those of its Call-IDs that came before there was
+    /// a call (a challenge, a second try).
     ///
     /// # Errors
     /// The database.
     pub fn trace_of(&self, call: &str) -> Result<Vec<TraceRecord>, StoreError> {
-        let sql = "SELECT unix_us, call, rx, transport, local, remote, peer, bytes FROM sip_trace WHERE call = ?1 ORDER BY seq";
+        let sql = "SELECT unix_us, call, rx, transport, local, remote, peer, bytes FROM sip_trace
+            WHERE call = ?1 OR sip_call_id IN (SELECT sip_call_id FROM sip_trace WHERE call = ?1 AND sip_call_id <> '') ORDER BY seq";
         let mut statement = self.db.prepare(sql)?;
         let rows = statement.query_map([call], read_trace)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -167,7 +170,10 @@ fn read_call(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
 }
 
 fn insert_trace(db: &Connection, record: &TraceRecord) -> Result<(), StoreError> {
-    let sql = "INSERT INTO sip_trace (unix_us, call, rx, transport, local, remote, peer, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO sip_trace (unix_us, call, rx, transport, local, remote, peer, bytes, sip_call_id)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let message = Message::parse(record.bytes.clone().into(), Framing::Datagram).ok();
+    let sip_call_id = message.as_ref().and_then(|m| m.call_id().ok()).unwrap_or_default();
     db.prepare_cached(sql)?.execute(params![
         whole(record.unix_us),
         record.call,
@@ -177,6 +183,7 @@ fn insert_trace(db: &Connection, record: &TraceRecord) -> Result<(), StoreError>
         record.remote.to_string(),
         record.peer,
         record.bytes,
+        sip_call_id,
     ])?;
     Ok(())
 }
@@ -248,5 +255,17 @@ mod tests {
         assert_eq!(store.prune_trace(100 * day, 10).expect("pruned"), 20, "more than 10");
         assert_eq!(store.trace_of("aaaabbbbcccc").expect("read"), trace[90..]);
         assert_eq!(store.prune_trace(1000 * day, 10).expect("pruned"), 10);
+    }
+
+    #[test]
+    fn a_calls_messages_include_those_from_before_it_was_one() {
+        let dir = Dir::new("before");
+        let mut store = dir.open("a.org");
+        let bytes = |status: &str| format!("SIP/2.0 {status}\r\nCall-ID: of-leg-a\r\n\r\n").into_bytes();
+        let challenge = TraceRecord { call: None, bytes: bytes("401 Unauthorized"), ..message("", 1) };
+        let ringing = TraceRecord { bytes: bytes("180 Ringing"), ..message("one", 2) };
+        let stray = TraceRecord { call: None, ..message("", 3) };
+        store.insert_batch(&[], &[challenge.clone(), ringing.clone(), stray]).expect("kept");
+        assert_eq!(store.trace_of("one").expect("read"), [challenge, ringing]);
     }
 }

@@ -32,6 +32,7 @@ const STEPS: [&str; 1] = ["
         seq INTEGER PRIMARY KEY,
         unix_us INTEGER NOT NULL,
         call TEXT,
+        sip_call_id TEXT NOT NULL,
         rx INTEGER NOT NULL,
         transport TEXT NOT NULL,
         local TEXT NOT NULL,
@@ -40,6 +41,7 @@ const STEPS: [&str; 1] = ["
         bytes BLOB NOT NULL
     ) STRICT;
     CREATE INDEX sip_trace_by_call ON sip_trace (call) WHERE call IS NOT NULL;
+    CREATE INDEX sip_trace_by_sip_call_id ON sip_trace (sip_call_id);
 "];
 
 /// Brings the database to the newest version.
