@@ -412,3 +412,20 @@ fn a_trace_shows_no_digest_response() {
         assert!(response.bytes().all(|b| b == b'x'), "{response}");
     }
 }
+
+#[test]
+fn a_flood_of_requests_without_proof_leaves_no_state() {
+    let mut world = calm(config(Vec::new()));
+    let at = world.add("flood", false);
+    world.deafen(at);
+    let flow = world.flow_of(at);
+    for n in 0..20_000 {
+        let method = if n % 2 == 0 { "REGISTER" } else { "INVITE" };
+        let request = format!(
+            "{method} sip:600@sim.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.1.1:5060;rport;branch=z9hG4bKf{n}\r\nFrom: <sip:x@sim.test>;tag={n}\r\nTo: <sip:x@sim.test>\r\nCall-ID: f{n}\r\nCSeq: 1 {method}\r\nContact: <sip:x@10.0.1.1>\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.input(Input::Message { flow, bytes: request.into() });
+    }
+    assert!(statuses(&world, at).iter().all(|status| *status == 401));
+    assert!(world.nothing_left() && world.engine.poll_timeout().is_none(), "{:?}", world.engine.census());
+}

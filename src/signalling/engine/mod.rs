@@ -30,7 +30,7 @@ use crate::base::{DeadlineKey, Deadlines, Now, Rng};
 use crate::plan::{MediaCommand, MediaEvent, SessionId, Side};
 use crate::policy::account::Account;
 use crate::policy::profile::Profile;
-use crate::signalling::auth::Authenticator;
+use crate::signalling::auth::{Authenticator, Claim};
 use crate::signalling::call::{Action, Call, CallTimer, Ending, Invite, LegError, LegState};
 use crate::signalling::flow::{Connection, ConnectionId, Flow};
 use crate::signalling::record::{CallRecord, TraceRecord};
@@ -286,15 +286,24 @@ impl Engine {
             return;
         }
         let mut sent = Vec::new();
-        let incoming = self.transactions.receive_request(now.mono, request, self.reply_flow(flow, request), &mut sent);
+        let incoming = self.transactions.receive_request(now.mono, request, &mut sent);
         self.transmit(now, sent, out);
         match incoming {
             Incoming::Absorbed => self.in_hand = self.call_of(request),
             Incoming::AckToDialog => self.on_ack(now, request, out),
-            Incoming::Full => self.refuse_stateless(now, flow, source, request, 503, "Too many transactions", out),
-            Incoming::New(server) => {
-                let arrived = screen::Arrived { request: request.clone(), server, flow, source };
-                self.on_new_request(now, method, arrived, out);
+            Incoming::New => {
+                // Who has proven nothing costs no state (RFC 3261 section 26.3.2.4).
+                let claim = self.claim(now, method, flow, request);
+                if let Some(stale @ (Claim::None | Claim::Stale)) = claim {
+                    return self.challenge_stateless(now, flow, source, request, stale == Claim::Stale, out);
+                }
+                match self.transactions.open(request, self.reply_flow(flow, request)) {
+                    None => self.refuse_stateless(now, flow, source, request, 503, "", out),
+                    Some(server) => {
+                        let arrived = screen::Arrived { request: request.clone(), server, flow, source };
+                        self.on_new_request(now, method, arrived, claim, out);
+                    }
+                }
             }
         }
     }
@@ -390,7 +399,6 @@ impl Engine {
         reason: &str,
         out: &mut Vec<Output>,
     ) {
-        let reason = if status == 503 { "" } else { reason };
         let tag = self.rng.token(22);
         let flow = self.reply_flow(flow, request);
         let bytes = response_to(request, status, reason, Some(&tag), source).end();

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::{Engine, Output, QueryId, Unavailable};
+use super::{Engine, Output, Peer, QueryId, Unavailable};
 use crate::base::Now;
 use crate::policy::account::Account;
 use crate::signalling::auth::Claim;
 use crate::signalling::flow::Flow;
 use crate::signalling::registrar::RegisterError;
-use crate::signalling::transaction::ServerId;
+use crate::signalling::transaction::{ServerId, Transmit};
 use crate::wire::sip::digest::{Algorithm, Credentials};
 use crate::wire::sip::{HeaderName, Message, Method, Scheme, Writer, response_to};
 
@@ -51,7 +51,34 @@ pub(super) struct Waiting {
 }
 
 impl Engine {
-    pub(super) fn on_new_request(&mut self, now: Now, method: Method, arrived: Arrived, out: &mut Vec<Output>) {
+    /// What an INVITE or REGISTER that needs proof brings along; none for all else, and for a trusted peer.
+    pub(super) fn claim(&self, now: Now, method: Method, flow: Flow, request: &Message) -> Option<Claim> {
+        let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
+        let needs_proof = match method {
+            Method::Register => true,
+            Method::Invite => self.trusted_peer(flow).is_none(),
+            _ => false,
+        };
+        if !needs_proof || in_dialog || screen(request, method).is_err() {
+            return None;
+        }
+        let lines = request.lines(HeaderName::Authorization).chain(request.lines(HeaderName::ProxyAuthorization));
+        Some(self.authenticator.read(now, lines))
+    }
+
+    fn trusted_peer(&self, flow: Flow) -> Option<&Peer> {
+        let Flow::Udp { remote, .. } = flow else { return None };
+        self.config.peer_at(remote).filter(|peer| peer.trusted)
+    }
+
+    pub(super) fn on_new_request(
+        &mut self,
+        now: Now,
+        method: Method,
+        arrived: Arrived,
+        claim: Option<Claim>,
+        out: &mut Vec<Output>,
+    ) {
         if method == Method::Cancel {
             return self.on_cancel(now, &arrived, out);
         }
@@ -69,7 +96,7 @@ impl Engine {
                 self.finish(now, &arrived, 200, writer.end(), out);
             }
             Method::Bye => self.refuse(now, &arrived, 481, "", out),
-            Method::Invite | Method::Register => self.authenticate(now, method, arrived, out),
+            Method::Invite | Method::Register => self.authenticate(now, arrived, claim, out),
             _ => {
                 let writer = self.response(&arrived, 405, "").header("Allow", ALLOW);
                 self.finish(now, &arrived, 405, writer.end(), out);
@@ -77,34 +104,43 @@ impl Engine {
         }
     }
 
-    fn authenticate(&mut self, now: Now, method: Method, arrived: Arrived, out: &mut Vec<Output>) {
-        if method == Method::Invite
-            && let Flow::Udp { remote, .. } = arrived.flow
-            && let Some(peer) = self.config.peer_at(remote).filter(|peer| peer.trusted)
-        {
-            let caller = Party::Peer(peer.name.clone());
-            return self.look_up_callee(now, arrived, caller, out);
+    fn authenticate(&mut self, now: Now, arrived: Arrived, claim: Option<Claim>, out: &mut Vec<Output>) {
+        if let Some(Claim::Check(credentials, algorithm)) = claim {
+            let name = credentials.username.to_ascii_lowercase();
+            return self.ask(arrived, Stage::Proof { credentials, algorithm }, name, out);
         }
-        let claim = {
-            let lines =
-                arrived.request.lines(HeaderName::Authorization).chain(arrived.request.lines(HeaderName::ProxyAuthorization));
-            self.authenticator.read(now, lines)
-        };
-        match claim {
-            Claim::None => self.challenge(now, &arrived, false, out),
-            Claim::Stale => self.challenge(now, &arrived, true, out),
-            Claim::Check(credentials, algorithm) => {
-                let name = credentials.username.to_ascii_lowercase();
-                self.ask(arrived, Stage::Proof { credentials, algorithm }, name, out);
-            }
+        match self.trusted_peer(arrived.flow).map(|peer| peer.name.clone()) {
+            Some(peer) => self.look_up_callee(now, arrived, Party::Peer(peer), out),
+            None => self.challenge(now, &arrived, out),
         }
     }
 
-    fn challenge(&mut self, now: Now, arrived: &Arrived, stale: bool, out: &mut Vec<Output>) {
-        let algorithms = self.profile_of(arrived.flow).digest.clone();
-        let challenges = self.authenticator.challenges(now, &mut self.rng, &algorithms, stale);
+    fn challenges(&mut self, now: Now, flow: Flow, stale: bool) -> Vec<String> {
+        let algorithms = self.profile_of(flow).digest.clone();
+        self.authenticator.challenges(now, &mut self.rng, &algorithms, stale)
+    }
+
+    /// Answers a wrong proof.
+    fn challenge(&mut self, now: Now, arrived: &Arrived, out: &mut Vec<Output>) {
+        let challenges = self.challenges(now, arrived.flow, false);
         let writer = self.response(arrived, 401, "").headers("WWW-Authenticate", challenges);
         self.finish(now, arrived, 401, writer.end(), out);
+    }
+
+    pub(super) fn challenge_stateless(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        source: SocketAddr,
+        request: &Message,
+        stale: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let challenges = self.challenges(now, flow, stale);
+        let tag = self.rng.token(22);
+        let bytes = response_to(request, 401, "", Some(&tag), source).headers("WWW-Authenticate", challenges).end();
+        let flow = self.reply_flow(flow, request);
+        self.transmit(now, vec![Transmit { flow, bytes: bytes.into(), call: None }], out);
     }
 
     pub(super) fn ask(&mut self, arrived: Arrived, stage: Stage, name_or_number: String, out: &mut Vec<Output>) {
@@ -132,7 +168,7 @@ impl Engine {
                 let method = arrived.request.method().expect("only requests wait");
                 let proven = self.authenticator.verify(now, &credentials, algorithm, method.as_str(), account.as_ref());
                 match account.filter(|_| proven) {
-                    None => self.challenge(now, &arrived, false, out),
+                    None => self.challenge(now, &arrived, out),
                     Some(account) if method == Method::Register => self.register(now, &arrived, &account, out),
                     Some(account) => self.look_up_callee(now, arrived, Party::Account(account), out),
                 }

@@ -32,14 +32,12 @@ pub struct Transmit {
 /// What a request that came in is to its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming {
-    /// The first of its transaction: to be answered.
-    New(ServerId),
+    /// The first of its transaction, which [`Table::open`] would make: to be answered.
+    New,
     /// A retransmission, or the ACK to a failure: done with.
     Absorbed,
     /// An ACK outside of any transaction: a dialog's, for a 2xx.
     AckToDialog,
-    /// The table is full: to be refused without state.
-    Full,
 }
 
 /// What a transaction tells its owner unasked.
@@ -133,7 +131,7 @@ impl<O: Copy> Table<O> {
     }
 
     /// A request came in.
-    pub fn receive_request(&mut self, now: Instant, request: &Message, flow: Flow, out: &mut Vec<Transmit>) -> Incoming {
+    pub fn receive_request(&mut self, now: Instant, request: &Message, out: &mut Vec<Transmit>) -> Incoming {
         let method = request.method().expect("the caller has seen that it is a request");
         let key = server_key(request, method);
         if let Some(&id) = self.by_key.get(&key) {
@@ -154,18 +152,25 @@ impl<O: Copy> Table<O> {
         if method == Method::Ack {
             return Incoming::AckToDialog;
         }
+        Incoming::New
+    }
+
+    /// Makes the transaction of a request that was [`Incoming::New`]; its responses go over `flow`. None when the table is full.
+    pub fn open(&mut self, request: &Message, flow: Flow) -> Option<ServerId> {
         if self.servers.len() >= self.limit {
-            return Incoming::Full;
+            return None;
         }
+        let method = request.method().expect("the caller has seen that it is a request");
         let machine = if method == Method::Invite {
             ServerMachine::Invite(server_invite::State::Proceeding)
         } else {
             ServerMachine::Other(server_other::State::Trying)
         };
+        let key = server_key(request, method);
         let server = Server { machine, key: key.clone(), flow, response: None, armed: Armed::new(), call: None };
         let id = self.servers.insert(server);
         self.by_key.insert(key, id);
-        Incoming::New(id)
+        Some(id)
     }
 
     /// Says which call a server transaction belongs to, for the trace of its retransmissions.
