@@ -76,6 +76,11 @@ pub enum CallTimer {
 }
 
 impl CallTimer {
+    /// The bounds of a call's timers in an ordered table.
+    pub const FIRST: Self = Self::NoAnswer;
+    /// See [`CallTimer::FIRST`].
+    pub const LAST: Self = Self::MediaClose;
+
     /// For logs and failing tests.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -451,13 +451,16 @@ impl Engine {
 
     fn forget(&mut self, key: CallKey) {
         let Some(call) = self.calls.remove(key) else { return };
-        self.by_tag.retain(|_, (k, _)| *k != key);
+        for leg in std::iter::once(&call.a).chain(call.b()) {
+            self.by_tag.remove(&leg.dialog.local_tag);
+        }
         self.by_session.remove(&call.session);
         self.by_call_id.remove(&call.a.dialog.call_id);
         if let Invite::Uas { server, .. } = call.a.invite {
             self.by_invite.remove(&server);
         }
-        let timers: Vec<(CallKey, CallTimer)> = self.armed.keys().copied().filter(|(k, _)| *k == key).collect();
+        let all = (key, CallTimer::FIRST)..=(key, CallTimer::LAST);
+        let timers: Vec<(CallKey, CallTimer)> = self.armed.range(all).map(|(timer, _)| *timer).collect();
         for timer in timers {
             if let Some(deadline) = self.armed.remove(&timer) {
                 self.deadlines.disarm(deadline);

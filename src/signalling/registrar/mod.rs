@@ -3,7 +3,7 @@
 //! It owns bindings and their expiry; who may register what has been settled before it is asked. A binding over a
 //! WebSocket lives no longer than its flow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,8 @@ struct Wanted {
 pub struct Registrar {
     limits: RegistrarLimits,
     bindings: BTreeMap<String, Vec<Binding>>,
+    /// Which accounts have a binding over a flow: an ATA has one for each of its lines.
+    by_flow: BTreeMap<Flow, BTreeSet<String>>,
     deadlines: Deadlines<(String, Flow)>,
     refreshes: u64,
 }
@@ -77,7 +79,7 @@ impl Registrar {
     /// An empty registrar.
     #[must_use]
     pub fn new(limits: RegistrarLimits) -> Self {
-        Self { limits, bindings: BTreeMap::new(), deadlines: Deadlines::default(), refreshes: 0 }
+        Self { limits, bindings: BTreeMap::new(), by_flow: BTreeMap::new(), deadlines: Deadlines::default(), refreshes: 0 }
     }
 
     /// Carries a REGISTER for `account` out, all of it or nothing. Gives the Contact values of the 200.
@@ -142,14 +144,14 @@ impl Registrar {
 
     fn add(&mut self, now: Instant, account: &str, want: Wanted, flow: Flow, call_id: &str, cseq: u32) {
         let expires_at = now + Duration::from_secs(u64::from(want.expires_secs));
-        let list = self.bindings.entry(account.to_owned()).or_default();
-        if list.len() >= self.limits.max_bindings
-            && let Some(oldest) = list.iter().enumerate().min_by_key(|(_, b)| b.refreshed).map(|(at, _)| at)
-        {
-            self.deadlines.disarm(list.remove(oldest).expires);
+        let list = self.bindings.get(account).map(Vec::as_slice).unwrap_or_default();
+        let oldest = list.iter().map(|b| b.refreshed).min().filter(|_| list.len() >= self.limits.max_bindings);
+        if let Some(oldest) = oldest {
+            self.remove_where(account, |b| b.refreshed == oldest);
         }
         self.refreshes += 1;
-        list.push(Binding {
+        self.by_flow.entry(flow).or_default().insert(account.to_owned());
+        self.bindings.entry(account.to_owned()).or_default().push(Binding {
             contact: want.contact,
             instance: want.instance,
             reg_id: want.reg_id,
@@ -164,13 +166,18 @@ impl Registrar {
 
     fn remove_where(&mut self, account: &str, gone: impl Fn(&Binding) -> bool) {
         let Some(list) = self.bindings.get_mut(account) else { return };
-        list.retain(|binding| {
-            let goes = gone(binding);
-            if goes {
-                self.deadlines.disarm(binding.expires);
+        let removed: Vec<Binding> = list.extract_if(.., |binding| gone(binding)).collect();
+        for binding in removed {
+            self.deadlines.disarm(binding.expires);
+            if !list.iter().any(|b| b.flow == binding.flow)
+                && let Some(accounts) = self.by_flow.get_mut(&binding.flow)
+            {
+                accounts.remove(account);
+                if accounts.is_empty() {
+                    self.by_flow.remove(&binding.flow);
+                }
             }
-            !goes
-        });
+        }
         if list.is_empty() {
             self.bindings.remove(account);
         }
@@ -204,17 +211,17 @@ impl Registrar {
 
     /// A flow is gone, and all bindings over it.
     pub fn flow_closed(&mut self, flow: Flow) {
-        let accounts: Vec<String> =
-            self.bindings.iter().filter(|(_, list)| list.iter().any(|b| b.flow == flow)).map(|(a, _)| a.clone()).collect();
+        let accounts = self.by_flow.get(&flow).cloned().unwrap_or_default();
         for account in accounts {
             self.remove_where(&account, |b| b.flow == flow);
         }
     }
 
-    /// The account that registered over this flow, if one did.
+    /// The account that registered over this flow; none when nobody did, or several (an ATA's lines).
     #[must_use]
     pub fn account_of(&self, flow: Flow) -> Option<&str> {
-        self.bindings.iter().find(|(_, list)| list.iter().any(|b| b.flow == flow)).map(|(a, _)| a.as_str())
+        let accounts = self.by_flow.get(&flow)?;
+        accounts.first().filter(|_| accounts.len() == 1).map(String::as_str)
     }
 
     /// The earliest expiry.
@@ -323,7 +330,8 @@ mod tests {
         }
         let contacts: Vec<_> = registrar.bindings("a").iter().map(|b| b.contact.clone()).collect();
         assert_eq!(contacts, ["sip:a@1.2.3.3", "sip:a@1.2.3.2"]);
+        assert_eq!((registrar.account_of(flow(3)), registrar.account_of(flow(1))), (Some("a"), None));
         registrar.flow_closed(flow(3));
-        assert_eq!(registrar.len(), 1);
+        assert_eq!((registrar.len(), registrar.account_of(flow(3))), (1, None));
     }
 }
