@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use ringway::plan::{Codec, LegRemote, Ssrc};
 use ringway::policy::profile::{MediaKind, Profile, built_in};
 use ringway::signalling::offer::{LocalEnd, OfferAnswer, SecureEnd};
-use ringway::wire::sdp::{Fingerprint, Session};
+use ringway::wire::sdp::{Fingerprint, Media, Session, Setup};
+use webrtc_sdp::attribute_type::{SdpAttribute, SdpAttributeSetup, SdpAttributeType as Attribute};
 
 const LINE: &str = "-----\n";
 
 /// What is minted, and the word that stands for it.
-const MINTED: [(&str, &str); 7] = [
+const MINTED: [(&str, &str); 8] = [
     ("192.0.2.77", "{address}"),
     ("40123", "{port}"),
     ("3141592653", "{ssrc}"),
@@ -24,6 +25,7 @@ const MINTED: [(&str, &str); 7] = [
     ("ourUfrag", "{ufrag}"),
     ("ourPasswordOfTwentyTwoAndMore", "{pwd}"),
     ("C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0:C0", "{fingerprint}"),
+    ("2001:db8::77", "{address6}"),
 ];
 
 fn files() -> Vec<(String, PathBuf)> {
@@ -67,9 +69,11 @@ impl Case {
             ice_pwd: MINTED[5].0.to_owned(),
             fingerprint: Fingerprint([0xc0; 32]),
         };
-        let address = format!("{}:{}", MINTED[0].0, MINTED[1].0);
+        // Media opens a leg in the peer's own family.
+        let ip = if self.offer.contains("c=IN IP6") { MINTED[7].0 } else { MINTED[0].0 };
+        let ip: std::net::IpAddr = ip.parse().expect("an address");
         let local = LocalEnd {
-            addresses: vec![address.parse().expect("an address")],
+            addresses: vec![(ip, MINTED[1].0.parse().expect("a port")).into()],
             ssrc: Ssrc(3_141_592_653),
             session_id: 2_718_281_828_459,
             secure: (self.profile.media == MediaKind::Webrtc).then_some(secure),
@@ -184,5 +188,59 @@ fn rtcp_goes_where_the_phone_says() {
         leg.receive_offer(case.offer.as_bytes()).expect(file);
         let Some(LegRemote::Rtp { rtp: found, rtcp: found_rtcp, .. }) = leg.leg_remote() else { panic!("{file}: classic RTP") };
         assert_eq!((found.to_string().as_str(), found_rtcp.to_string().as_str()), (rtp, rtcp), "{file}");
+    }
+}
+
+/// What webrtc-sdp, Firefox's own parser, makes of an m-line's attribute, or of the session's where the line has none.
+fn independent(session: &webrtc_sdp::SdpSession, at: usize, kind: Attribute) -> Option<&SdpAttribute> {
+    session.media[at].get_attribute(kind.clone()).or_else(|| session.get_attribute(kind))
+}
+
+fn same_media(name: &str, media: &Media, session: &webrtc_sdp::SdpSession, at: usize) {
+    let theirs = &session.media[at];
+    assert_eq!(u32::from(media.port), theirs.get_port(), "{name}");
+    for attribute in theirs.get_attributes_of_type(Attribute::Rtpmap) {
+        let SdpAttribute::Rtpmap(map) = attribute else { panic!("an rtpmap") };
+        let found: Vec<u8> = media.payload_types(&map.codec_name, map.frequency).collect();
+        assert!(found.contains(&map.payload_type), "{name}: {map:?}");
+    }
+    let text = |kind| match independent(session, at, kind) {
+        Some(SdpAttribute::Mid(text) | SdpAttribute::IceUfrag(text) | SdpAttribute::IcePwd(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    assert_eq!(media.mid.as_deref(), text(Attribute::Mid), "{name}");
+    assert_eq!(media.ice_ufrag.as_deref(), text(Attribute::IceUfrag), "{name}");
+    assert_eq!(media.ice_pwd.as_deref(), text(Attribute::IcePwd), "{name}");
+    assert_eq!(media.rtcp_mux, independent(session, at, Attribute::RtcpMux).is_some(), "{name}");
+    let fingerprint = independent(session, at, Attribute::Fingerprint).map(|attribute| match attribute {
+        SdpAttribute::Fingerprint(fingerprint) => fingerprint.fingerprint.as_slice(),
+        _ => panic!("a fingerprint"),
+    });
+    assert_eq!(media.fingerprint.as_ref().map(|f| f.0.as_slice()), fingerprint, "{name}");
+    let setup = independent(session, at, Attribute::Setup).map(|attribute| match attribute {
+        SdpAttribute::Setup(SdpAttributeSetup::Active) => Setup::Active,
+        SdpAttribute::Setup(SdpAttributeSetup::Passive) => Setup::Passive,
+        SdpAttribute::Setup(SdpAttributeSetup::Actpass) => Setup::ActPass,
+        _ => panic!("a setup that we know"),
+    });
+    assert_eq!(media.setup, setup, "{name}");
+}
+
+#[test]
+fn an_independent_parser_reads_the_same_in_offers_and_in_our_answers() {
+    for (name, path) in files() {
+        let case = Case::read(&fs::read_to_string(path).expect("a golden file"));
+        let said = MINTED.iter().fold(case.expected.replace('\n', "\r\n"), |text, (minted, word)| text.replace(word, minted));
+        let answer = if case.expected.starts_with("refused") { String::new() } else { said };
+        for text in [&case.offer, &answer].into_iter().filter(|text| !text.is_empty()) {
+            // It refuses m-lines without port 0 or without c=, and transports that no browser has: those it need not read.
+            let theirs = match webrtc_sdp::parse_sdp(text, false) {
+                Ok(session) => session,
+                Err(error) => panic!("{name}: {error}\n{text}"),
+            };
+            let session = Session::parse(text.as_bytes()).expect(&name);
+            assert_eq!(session.media.len(), theirs.media.len(), "{name}");
+            session.media.iter().enumerate().for_each(|(at, media)| same_media(&name, media, &theirs, at));
+        }
     }
 }
