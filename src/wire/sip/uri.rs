@@ -37,14 +37,10 @@ impl<'a> Host<'a> {
     /// # Errors
     /// An empty host, or one with characters that no host has.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
-        let text = lex::utf8(text)?;
-        if let Some(inner) = text.strip_prefix('[') {
-            return parse_v6(inner.strip_suffix(']').ok_or(Malformed)?);
+        match read_host(lex::utf8(text)?)? {
+            (host, "") => Ok(host),
+            _ => Err(Malformed),
         }
-        if text.is_empty() || !HOST.holds(text.as_bytes()) {
-            return Err(Malformed);
-        }
-        Ok(text.parse::<Ipv4Addr>().map_or(Self::Name(text), |ip| Self::Ip(IpAddr::V4(ip))))
     }
 
     /// As [`Host::parse`], and an IPv6 address without brackets: `received=` is seen in both forms (RFC 5118 section 4.5).
@@ -54,6 +50,19 @@ impl<'a> Host<'a> {
     pub fn parse_bare(text: &'a [u8]) -> Result<Self, Malformed> {
         Self::parse(text).or_else(|_| parse_v6(lex::utf8(text)?))
     }
+}
+
+/// The host at the start of `text`, and what follows it.
+fn read_host(text: &str) -> Result<(Host<'_>, &str), Malformed> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let (address, after) = split_once(inner, b']').ok_or(Malformed)?;
+        return Ok((parse_v6(address)?, after));
+    }
+    let (host, after) = text.split_at(HOST.run(text.as_bytes()));
+    let last = host.bytes().next_back().ok_or(Malformed)?;
+    // Only what ends in a digit can be an address; most hosts are names.
+    let address = if last.is_ascii_digit() { host.parse::<Ipv4Addr>().ok() } else { None };
+    Ok((address.map_or(Host::Name(host), |ip| Host::Ip(IpAddr::V4(ip))), after))
 }
 
 /// Tolerates the three colons that an early grammar produced before an embedded IPv4 address (RFC 5118 section 4.10).
@@ -98,9 +107,10 @@ impl<'a> Uri<'a> {
     /// No scheme, white space or angle brackets inside, a broken host, port or parameter, a broken `%` escape in the user part.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
         let text = lex::utf8(text)?;
-        let (scheme, rest) = split_once(text, b':').ok_or(Malformed)?;
+        let (scheme, rest) = text.split_at(SCHEME.run(text.as_bytes()));
+        let rest = rest.strip_prefix(':').ok_or(Malformed)?;
         let first_is_letter = scheme.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
-        if !first_is_letter || !SCHEME.holds(scheme.as_bytes()) {
+        if !first_is_letter {
             return Err(Malformed);
         }
         if rest.is_empty() || !REST.holds(rest.as_bytes()) {
@@ -142,7 +152,7 @@ impl<'a> Uri<'a> {
         };
         let semicolon = memchr::memchr(b';', before_headers.as_bytes()).unwrap_or(before_headers.len());
         let (hostport, params) = before_headers.split_at(semicolon);
-        let (host, port) = host_and_port(hostport.as_bytes())?;
+        let (host, port) = host_and_port(hostport)?;
         Ok(Self { text, scheme, user, host: Some(host), port, params: Params::parse(params.as_bytes())?, headers })
     }
 
@@ -165,13 +175,9 @@ fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
 }
 
 /// `host[:port]`, IPv6 in brackets.
-pub(super) fn host_and_port(text: &[u8]) -> Result<(Host<'_>, Option<u16>), Malformed> {
-    let host_end = match text.first() {
-        Some(b'[') => memchr::memchr(b']', text).ok_or(Malformed)? + 1,
-        _ => memchr::memchr(b':', text).unwrap_or(text.len()),
-    };
-    let host = Host::parse(lex::trim(&text[..host_end]))?;
-    let after = lex::trim(&text[host_end..]);
+pub(super) fn host_and_port(text: &str) -> Result<(Host<'_>, Option<u16>), Malformed> {
+    let (host, after) = read_host(text)?;
+    let after = lex::trim(after.as_bytes());
     let port = match after.strip_prefix(b":") {
         Some(port) => Some(u16::try_from(lex::number(lex::trim(port))?).map_err(|_| Malformed)?),
         None if after.is_empty() => None,
