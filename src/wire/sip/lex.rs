@@ -2,23 +2,62 @@
 
 use super::defect::Malformed;
 
-const fn token_table() -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        table[byte] =
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        byte += 1;
+/// Which bytes belong to a class: one look a byte where a comparison with each member would be ten.
+pub(super) struct Class([bool; 256]);
+
+impl Class {
+    /// Letters, digits and `others`.
+    pub(super) const fn alphanumeric_and(others: &[u8]) -> Self {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        Self(Self::set(table, others, true))
     }
-    table
+
+    /// All that is printable or above ASCII, but for `others`.
+    pub(super) const fn visible_without(others: &[u8]) -> Self {
+        let mut table = [false; 256];
+        let mut byte = b'!' as usize;
+        while byte < 256 {
+            table[byte] = byte != 0x7f;
+            byte += 1;
+        }
+        Self(Self::set(table, others, false))
+    }
+
+    const fn set(mut table: [bool; 256], bytes: &[u8], to: bool) -> [bool; 256] {
+        let mut at = 0;
+        while at < bytes.len() {
+            table[bytes[at] as usize] = to;
+            at += 1;
+        }
+        table
+    }
+
+    /// How many bytes at the start of `text` belong to it.
+    pub(super) fn run(&self, text: &[u8]) -> usize {
+        text.iter().position(|&b| !self.0[b as usize]).unwrap_or(text.len())
+    }
+
+    /// Whether all bytes of `text` belong to it.
+    pub(super) fn holds(&self, text: &[u8]) -> bool {
+        text.iter().all(|&b| self.0[b as usize])
+    }
 }
 
-static TOKEN: [bool; 256] = token_table();
+/// Token characters (`token`).
+pub(super) static TOKEN: Class = Class::alphanumeric_and(b"-.!%*_+`'~");
+
+/// What an unquoted parameter's value may hold: an IPv6 address stands bare in `received=`, and hosts may, so anything that
+/// separates nothing.
+static BARE_VALUE: Class = Class::visible_without(b"\"<>,;");
 
 /// Whether `text` is a token: not empty, and of token characters alone.
 pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&b| TOKEN[b as usize])
+    !text.is_empty() && TOKEN.holds(text)
 }
 
 /// Without spaces and tabs at both ends.
@@ -65,16 +104,16 @@ pub(super) fn quoted_end(text: &[u8]) -> Result<usize, Malformed> {
 /// The index of the first `wanted` byte that stands in no quoted string and in no `<…>`.
 pub(super) fn find_outside(text: &[u8], wanted: u8) -> Result<Option<usize>, Malformed> {
     let mut at = 0;
-    let mut angle = false;
-    while at < text.len() {
+    while let Some(found) = memchr::memchr3(b'"', b'<', wanted, &text[at..]) {
+        at += found;
         match text[at] {
-            b'"' if !angle => at += quoted_end(&text[at..])? - 1,
-            b if b == wanted && !angle => return Ok(Some(at)),
-            b'<' => angle = true,
-            b'>' => angle = false,
-            _ => {}
+            b'"' => at += quoted_end(&text[at..])?,
+            b'<' => match memchr::memchr(b'>', &text[at..]) {
+                Some(close) => at += close,
+                None => return Ok(None),
+            },
+            _ => return Ok(Some(at)),
         }
-        at += 1;
     }
     Ok(None)
 }
@@ -145,33 +184,20 @@ impl<'a> Params<'a> {
     /// An empty name, a name that is no token, an unbalanced quote.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
         let text = trim(text);
-        if text.is_empty() {
-            return Ok(Self(text));
-        }
         let mut rest = text;
         while !rest.is_empty() {
-            rest = rest.strip_prefix(b";").ok_or(Malformed)?;
-            let end = find_outside(rest, b';')?.unwrap_or(rest.len());
-            let (name, value) = split_pair(&rest[..end]);
-            // An IPv6 address stands bare in `received=`, and hosts may: the value is anything without separators.
-            if !is_token(name)
-                || value.is_some_and(|v| v.is_empty() || (v[0] != b'"' && v.iter().any(|b| b" \t\"<>,".contains(b))))
-            {
-                return Err(Malformed);
-            }
-            rest = &rest[end..];
+            rest = next_param(rest)?.1;
         }
         Ok(Self(text))
     }
 
     /// Name and value, in order; a value as it stands, with its quotes.
-    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+    pub fn iter(self) -> impl Iterator<Item = Param<'a>> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
-            let text = rest.strip_prefix(b";")?;
-            let end = find_outside(text, b';').ok().flatten().unwrap_or(text.len());
-            rest = &text[end..];
-            Some(split_pair(&text[..end]))
+            let (param, after) = next_param(rest).ok()?;
+            rest = after;
+            Some(param)
         })
     }
 
@@ -194,9 +220,29 @@ impl<'a> Params<'a> {
     }
 }
 
-fn split_pair(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'=', text) {
-        Some(eq) => (trim(&text[..eq]), Some(trim(&text[eq + 1..]))),
-        None => (trim(text), None),
+/// A parameter's name, and its value if it is no flag.
+type Param<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The parameter at the start of `text`, which begins with its `;`, and what follows.
+fn next_param(text: &[u8]) -> Result<(Param<'_>, &[u8]), Malformed> {
+    let text = skip_blanks(text.strip_prefix(b";").ok_or(Malformed)?);
+    let (name, after) = text.split_at(TOKEN.run(text));
+    if name.is_empty() {
+        return Err(Malformed);
     }
+    let after = skip_blanks(after);
+    let Some(value) = after.strip_prefix(b"=").map(skip_blanks) else { return end_of_param((name, None), after) };
+    let len = if value.first() == Some(&b'"') { quoted_end(value)? } else { BARE_VALUE.run(value) };
+    if len == 0 {
+        return Err(Malformed);
+    }
+    end_of_param((name, Some(&value[..len])), skip_blanks(&value[len..]))
+}
+
+fn end_of_param<'a>(param: Param<'a>, rest: &'a [u8]) -> Result<(Param<'a>, &'a [u8]), Malformed> {
+    if rest.is_empty() || rest[0] == b';' { Ok((param, rest)) } else { Err(Malformed) }
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    &text[text.iter().take_while(|b| matches!(b, b' ' | b'\t')).count()..]
 }

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::defect::{Defect, Malformed};
 use super::header::{CSeq, NameAddr, Via};
@@ -9,6 +10,8 @@ use super::uri::Uri;
 
 /// The largest message that is looked at: a UDP datagram's limit, kept for WebSocket frames too.
 pub const MAX_MESSAGE_BYTES: usize = 65_535;
+/// Header lines are collected on the stack up to this many; browsers send about 15.
+const USUAL_HEADERS: usize = 32;
 /// The most header lines that a message may have.
 pub const MAX_HEADERS: usize = 256;
 
@@ -77,19 +80,33 @@ struct Lines<'a> {
     at: usize,
 }
 
+/// A line without its end.
+struct Line {
+    start: usize,
+    end: usize,
+    /// It holds a lone CR, which would end it for a laxer reader behind us.
+    bare_cr: bool,
+}
+
 impl Lines<'_> {
-    /// The next line without its end; none when no line end follows.
-    fn next(&mut self) -> Option<(usize, usize)> {
-        let start = self.at;
-        let newline = start + memchr::memchr(b'\n', &self.bytes[start..])?;
-        self.at = newline + 1;
-        let end = if newline > start && self.bytes[newline - 1] == b'\r' { newline - 1 } else { newline };
-        Some((start, end))
+    /// The next line; none when no line end follows.
+    fn next(&mut self) -> Option<Line> {
+        let (start, mut from, mut bare_cr) = (self.at, self.at, false);
+        loop {
+            let end = from + memchr::memchr2(b'\r', b'\n', &self.bytes[from..])?;
+            let ends = if self.bytes[end] == b'\n' { 1 } else { 2 };
+            if ends == 1 || self.bytes.get(end + 1) == Some(&b'\n') {
+                self.at = end + ends;
+                return Some(Line { start, end, bare_cr });
+            }
+            bare_cr = true;
+            from = end + 1;
+        }
     }
 }
 
 impl Message {
-    /// Indexes a message. Two allocations; none of its text is copied, unless lines are folded.
+    /// Indexes a message. One allocation; none of its text is copied, unless lines are folded.
     ///
     /// # Errors
     /// Only what cannot be answered (see [`ParseError`]); all else is a message with a [`Message::defect`].
@@ -99,25 +116,25 @@ impl Message {
         }
         let mut lines = Lines { bytes: &bytes, at: 0 };
         lines.at = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')).ok_or(ParseError::Empty)?;
-        let (start, end) = lines.next().ok_or(ParseError::NotSip)?;
-        let (start, mut defect) = parse_start(&bytes, start, end)?;
-        let mut headers: Vec<RawHeader> = Vec::with_capacity(24);
+        let line = lines.next().ok_or(ParseError::NotSip)?;
+        let (start, mut defect) = parse_start(&bytes, line.start, line.end)?;
+        let mut headers: SmallVec<[RawHeader; USUAL_HEADERS]> = SmallVec::new();
         loop {
-            let Some((line, end)) = lines.next() else {
+            let Some(line) = lines.next() else {
                 defect.get_or_insert(Defect::NoEndOfHeaders);
                 lines.at = bytes.len();
                 break;
             };
-            if line == end {
+            if line.start == line.end {
                 break;
             }
-            if matches!(bytes[line], b' ' | b'\t') {
+            if matches!(bytes[line.start], b' ' | b'\t') {
                 return Self::parse(unfold(&bytes), framing);
             }
             if headers.len() == MAX_HEADERS {
                 return Err(ParseError::TooManyHeaders);
             }
-            match parse_header_line(&bytes, line, end) {
+            match parse_header_line(&bytes, &line) {
                 Ok(header) => headers.push(header),
                 Err(found) => {
                     defect.get_or_insert(found);
@@ -125,7 +142,7 @@ impl Message {
             }
         }
         let rest = lines.at;
-        let mut message = Self { body: Span::new(rest, bytes.len()), bytes, start, headers: headers.into(), defect };
+        let mut message = Self { body: Span::new(rest, bytes.len()), bytes, start, headers: headers.as_slice().into(), defect };
         if let Err(found) = message.apply_content_length(rest, framing) {
             message.defect.get_or_insert(found);
         }
@@ -419,19 +436,15 @@ fn parse_status_line(line: &[u8], start: usize, end: usize) -> Option<Start> {
     Some(Start::Response { status, reason: Span::new(reason_at, end) })
 }
 
-fn parse_header_line(bytes: &[u8], start: usize, end: usize) -> Result<RawHeader, Defect> {
-    let line = &bytes[start..end];
-    let colon = memchr::memchr(b':', line).ok_or(Defect::HeaderLine)?;
-    let mut name_end = colon;
-    while name_end > 0 && matches!(line[name_end - 1], b' ' | b'\t') {
-        name_end -= 1;
-    }
-    let name = &line[..name_end];
-    if !lex::is_token(name) {
+fn parse_header_line(bytes: &[u8], Line { start, end, bare_cr }: &Line) -> Result<RawHeader, Defect> {
+    let (start, line) = (*start, &bytes[*start..*end]);
+    let name_end = lex::TOKEN.run(line);
+    let blanks = line[name_end..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let colon = name_end + blanks;
+    if name_end == 0 || line.get(colon) != Some(&b':') {
         return Err(Defect::HeaderLine);
     }
-    // A lone CR would end the line for a laxer reader behind us.
-    if memchr::memchr(b'\r', &line[colon..]).is_some() {
+    if *bare_cr {
         return Err(Defect::BareCarriageReturn);
     }
     let (mut from, mut to) = (colon + 1, line.len());
@@ -442,7 +455,7 @@ fn parse_header_line(bytes: &[u8], start: usize, end: usize) -> Result<RawHeader
         to -= 1;
     }
     Ok(RawHeader {
-        name: HeaderName::of(name),
+        name: HeaderName::of(&line[..name_end]),
         name_text: Span::new(start, start + name_end),
         value: Span::new(start + from, start + to),
     })

@@ -2,7 +2,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::defect::Malformed;
-use super::lex::{self, Params};
+use super::lex::{self, Class, Params};
+
+static SCHEME: Class = Class::alphanumeric_and(b"+-.");
+static HOST: Class = Class::alphanumeric_and(b"-._");
+/// What may follow a scheme: no white space, no controls, nothing that ends the URI in a header.
+static REST: Class = Class::visible_without(b"<>\"");
 
 /// What kind of address a URI is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +37,10 @@ impl<'a> Host<'a> {
     /// # Errors
     /// An empty host, or one with characters that no host has.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
-        let text = lex::utf8(text)?;
-        if let Some(inner) = text.strip_prefix('[') {
-            return parse_v6(inner.strip_suffix(']').ok_or(Malformed)?);
+        match read_host(lex::utf8(text)?)? {
+            (host, "") => Ok(host),
+            _ => Err(Malformed),
         }
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
-            return Err(Malformed);
-        }
-        Ok(text.parse::<Ipv4Addr>().map_or(Self::Name(text), |ip| Self::Ip(IpAddr::V4(ip))))
     }
 
     /// As [`Host::parse`], and an IPv6 address without brackets: `received=` is seen in both forms (RFC 5118 section 4.5).
@@ -49,6 +50,19 @@ impl<'a> Host<'a> {
     pub fn parse_bare(text: &'a [u8]) -> Result<Self, Malformed> {
         Self::parse(text).or_else(|_| parse_v6(lex::utf8(text)?))
     }
+}
+
+/// The host at the start of `text`, and what follows it.
+fn read_host(text: &str) -> Result<(Host<'_>, &str), Malformed> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let (address, after) = split_once(inner, b']').ok_or(Malformed)?;
+        return Ok((parse_v6(address)?, after));
+    }
+    let (host, after) = text.split_at(HOST.run(text.as_bytes()));
+    let last = host.bytes().next_back().ok_or(Malformed)?;
+    // Only what ends in a digit can be an address; most hosts are names.
+    let address = if last.is_ascii_digit() { host.parse::<Ipv4Addr>().ok() } else { None };
+    Ok((address.map_or(Host::Name(host), |ip| Host::Ip(IpAddr::V4(ip))), after))
 }
 
 /// Tolerates the three colons that an early grammar produced before an embedded IPv4 address (RFC 5118 section 4.10).
@@ -93,13 +107,13 @@ impl<'a> Uri<'a> {
     /// No scheme, white space or angle brackets inside, a broken host, port or parameter, a broken `%` escape in the user part.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
         let text = lex::utf8(text)?;
-        let colon = text.find(':').ok_or(Malformed)?;
-        let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
+        let (scheme, rest) = text.split_at(SCHEME.run(text.as_bytes()));
+        let rest = rest.strip_prefix(':').ok_or(Malformed)?;
         let first_is_letter = scheme.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
-        if !first_is_letter || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) {
+        if !first_is_letter {
             return Err(Malformed);
         }
-        if rest.is_empty() || rest.bytes().any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f)) {
+        if rest.is_empty() || !REST.holds(rest.as_bytes()) {
             return Err(Malformed);
         }
         if scheme.eq_ignore_ascii_case("sip") {
@@ -121,22 +135,24 @@ impl<'a> Uri<'a> {
 
     fn parse_sip(text: &'a str, scheme: Scheme, rest: &'a str) -> Result<Self, Malformed> {
         // A user part may hold `;`, `?` and `/`, never a bare `@`; nor may anything after it.
-        let (user, host_part) = match rest.split_once('@') {
+        let (user, host_part) = match split_once(rest, b'@') {
             Some((userinfo, after)) => {
-                let user = userinfo.split_once(':').map_or(userinfo, |(user, _password)| user);
-                if user.is_empty() || decode_percent(user).is_none() {
+                let user = split_once(userinfo, b':').map_or(userinfo, |(user, _password)| user);
+                // Most have no escape, and then there is nothing to undo.
+                if user.is_empty() || (user.contains('%') && decode_percent(user).is_none()) {
                     return Err(Malformed);
                 }
                 (Some(user), after)
             }
             None => (None, rest),
         };
-        let (before_headers, headers) = match host_part.split_once('?') {
+        let (before_headers, headers) = match split_once(host_part, b'?') {
             Some((before, headers)) => (before, Some(headers)),
             None => (host_part, None),
         };
-        let (hostport, params) = before_headers.split_at(before_headers.find(';').unwrap_or(before_headers.len()));
-        let (host, port) = host_and_port(hostport.as_bytes())?;
+        let semicolon = memchr::memchr(b';', before_headers.as_bytes()).unwrap_or(before_headers.len());
+        let (hostport, params) = before_headers.split_at(semicolon);
+        let (host, port) = host_and_port(hostport)?;
         Ok(Self { text, scheme, user, host: Some(host), port, params: Params::parse(params.as_bytes())?, headers })
     }
 
@@ -153,14 +169,15 @@ impl fmt::Display for Uri<'_> {
     }
 }
 
+/// As [`str::split_once`], by an ASCII byte.
+fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
+    memchr::memchr(byte, text.as_bytes()).map(|at| (&text[..at], &text[at + 1..]))
+}
+
 /// `host[:port]`, IPv6 in brackets.
-pub(super) fn host_and_port(text: &[u8]) -> Result<(Host<'_>, Option<u16>), Malformed> {
-    let host_end = match text.first() {
-        Some(b'[') => memchr::memchr(b']', text).ok_or(Malformed)? + 1,
-        _ => memchr::memchr(b':', text).unwrap_or(text.len()),
-    };
-    let host = Host::parse(lex::trim(&text[..host_end]))?;
-    let after = lex::trim(&text[host_end..]);
+pub(super) fn host_and_port(text: &str) -> Result<(Host<'_>, Option<u16>), Malformed> {
+    let (host, after) = read_host(text)?;
+    let after = lex::trim(after.as_bytes());
     let port = match after.strip_prefix(b":") {
         Some(port) => Some(u16::try_from(lex::number(lex::trim(port))?).map_err(|_| Malformed)?),
         None if after.is_empty() => None,

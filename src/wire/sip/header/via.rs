@@ -24,12 +24,10 @@ impl<'a> Via<'a> {
     /// # Errors
     /// Another protocol than `SIP/2.0`, no host, a broken port or parameter.
     pub fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
-        let mut parts = value.splitn(3, |&b| b == b'/');
-        let (name, version) = (parts.next().ok_or(Malformed)?, parts.next().ok_or(Malformed)?);
-        if !lex::trim(name).eq_ignore_ascii_case(b"SIP") || lex::trim(version) != b"2.0" {
-            return Err(Malformed);
-        }
-        let rest = lex::trim(parts.next().ok_or(Malformed)?);
+        let rest = match value.strip_prefix(b"SIP/2.0/") {
+            Some(rest) => lex::trim(rest),
+            None => after_protocol(value)?,
+        };
         let space = rest.iter().position(|b| matches!(b, b' ' | b'\t')).ok_or(Malformed)?;
         let transport = &rest[..space];
         if !lex::is_token(transport) {
@@ -37,7 +35,7 @@ impl<'a> Via<'a> {
         }
         let sent_by = lex::trim(&rest[space..]);
         let (hostport, params) = sent_by.split_at(memchr::memchr(b';', sent_by).unwrap_or(sent_by.len()));
-        let (host, port) = uri::host_and_port(lex::trim(hostport))?;
+        let (host, port) = uri::host_and_port(lex::utf8(lex::trim(hostport))?)?;
         let params = Params::parse(params)?;
         if let Some(received) = params.value("received") {
             Host::parse_bare(received)?;
@@ -50,6 +48,16 @@ impl<'a> Via<'a> {
     pub fn branch(&self) -> Option<&'a str> {
         self.params.text("branch")
     }
+}
+
+/// What follows `SIP/2.0/`, written with spaces or in lower case (RFC 4475 section 3.1.1.1).
+fn after_protocol(value: &[u8]) -> Result<&[u8], Malformed> {
+    let mut parts = value.splitn(3, |&b| b == b'/');
+    let (name, version) = (parts.next().ok_or(Malformed)?, parts.next().ok_or(Malformed)?);
+    if !lex::trim(name).eq_ignore_ascii_case(b"SIP") || lex::trim(version) != b"2.0" {
+        return Err(Malformed);
+    }
+    parts.next().map(lex::trim).ok_or(Malformed)
 }
 
 /// The top Via of a response to a request that came from `source`: `received` where it differs from what the sender
