@@ -42,7 +42,7 @@ export class Gateway {
     gateway.config = join(gateway.dir, 'ringway.toml');
     [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await freeUdpPort()];
     // Below the ports that the system hands out by itself; each run and each gateway has a block of its own.
-    const first = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
+    const first = gateway.rtpFirst = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
     await gateway.command(['init', '--domain', DOMAIN, '--address', ADDRESS, '--web-port', gateway.webPort, '--udp-port', gateway.udpPort,
       '--webrtc-port', gateway.webrtcPort, '--rtp-ports', `${first}-${first + 99}`, ...init]);
     let config = await readFile(gateway.config, 'utf8');
