@@ -83,6 +83,8 @@ Examples:
   ringway ladder 7kq2mzpw04xd                    by the id that `ringway calls` and the logs show
   ringway ladder 7kq                             by its beginning, if no other call has the same
   ringway ladder 3c26700cf0a5@10.0.0.3           by the SIP Call-ID of either side
-  ringway ladder 7kq --full                      with the messages as they were on the wire")]
+  ringway ladder 7kq --full                      with the messages as they were on the wire
+  ringway ladder 7kq --pcap call.pcap            for Wireshark; WebSocket messages stand there as UDP
+  ringway ladder --all --pcap all.pcap           all that is kept, registrations among it")]
     Ladder(LadderArgs),
 }

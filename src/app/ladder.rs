@@ -1,14 +1,18 @@
 //! `ringway ladder`: one call as a sequence diagram, an arrow a message.
 //!
+//! With `--pcap` it becomes a capture file instead: see `pcap.rs`.
+//!
 //! The caller stands left of the gateway; each further Call-ID, in the order in which they appear, has a column right of it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::calls::utc;
+use super::pcap::pcap;
 use super::show;
 use crate::io::store::{CallMatch, Store};
 use crate::signalling::record::{CallRecord, TraceRecord};
@@ -16,20 +20,30 @@ use crate::signalling::record::{CallRecord, TraceRecord};
 #[derive(Debug, Args)]
 pub(super) struct LadderArgs {
     /// The call's id, the SIP Call-ID of either side, or the beginning of one of these
-    #[arg(value_name = "CALL-ID")]
-    call: String,
+    #[arg(value_name = "CALL-ID", required_unless_present = "all")]
+    call: Option<String>,
     /// Print each message as it was on the wire
     #[arg(long)]
     full: bool,
+    /// Write the messages to a capture file for Wireshark or tcpdump instead
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// All messages that are kept, registrations among them
+    #[arg(long, requires = "pcap", conflicts_with = "call")]
+    all: bool,
 }
 
 pub(super) fn ladder(store: &Store, args: &LadderArgs) -> anyhow::Result<()> {
-    let id = match store.find_call(&args.call)? {
+    let Some(call) = &args.call else { return write_pcap(args, &store.trace()?) };
+    let id = match store.find_call(call)? {
         CallMatch::One(id) => id,
-        CallMatch::None => bail!("no call {}; `ringway calls` lists them", args.call),
-        CallMatch::Several(ids) => bail!("several calls begin with {}: {}", args.call, ids.join(", ")),
+        CallMatch::None => bail!("no call {call}; `ringway calls` lists them"),
+        CallMatch::Several(ids) => bail!("several calls begin with {call}: {}", ids.join(", ")),
     };
     let trace = store.trace_of(&id)?;
+    if args.pcap.is_some() {
+        return write_pcap(args, &trace);
+    }
     let mut text = head(&id, store.call(&id)?.as_ref());
     if trace.is_empty() {
         text.push_str("\nIts messages are no longer kept.\n");
@@ -37,6 +51,12 @@ pub(super) fn ladder(store: &Store, args: &LadderArgs) -> anyhow::Result<()> {
         text.push_str(&draw(&trace, args.full));
     }
     show(&text)
+}
+
+fn write_pcap(args: &LadderArgs, trace: &[TraceRecord]) -> anyhow::Result<()> {
+    let Some(path) = &args.pcap else { return Ok(()) };
+    std::fs::write(path, pcap(trace)).with_context(|| path.display().to_string())?;
+    show(&format!("Wrote {} messages to {}.\n", trace.len(), path.display()))
 }
 
 fn head(id: &str, record: Option<&CallRecord>) -> String {

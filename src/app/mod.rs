@@ -10,6 +10,7 @@ pub mod config;
 pub mod init;
 mod ladder;
 pub mod load;
+mod pcap;
 pub mod serve;
 mod terminal_sys;
 mod user;

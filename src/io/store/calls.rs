@@ -110,6 +110,17 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// All messages that are kept, in the order in which they were seen.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn trace(&self) -> Result<Vec<TraceRecord>, StoreError> {
+        let sql = "SELECT unix_us, call, rx, transport, local, remote, peer, bytes FROM sip_trace ORDER BY seq";
+        let mut statement = self.db.prepare(sql)?;
+        let rows = statement.query_map([], read_trace)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Forgets the messages that are too many or too old; `unix_us` is now.
     ///
     /// # Errors
@@ -251,6 +262,7 @@ mod tests {
         let trace: Vec<_> = (0..100).map(|n| message("aaaabbbbcccc", n * day)).collect();
         store.insert_batch(&[], &trace).expect("kept");
         assert_eq!(store.trace_of("aaaabbbbcccc").expect("read"), trace);
+        assert_eq!(store.trace().expect("read"), trace);
         assert_eq!(store.prune_trace(100 * day, 1000).expect("pruned"), 70, "older than 30 days");
         assert_eq!(store.prune_trace(100 * day, 10).expect("pruned"), 20, "more than 10");
         assert_eq!(store.trace_of("aaaabbbbcccc").expect("read"), trace[90..]);

@@ -1,0 +1,81 @@
+// Who calls whom, and whether both hear each other: each plays its own tone, and the other's recording must hold it.
+import { Baresip } from '../lib/baresip.mjs';
+import { BrowserPeer, launchChromium, launchFirefox } from '../lib/browsers.mjs';
+import { Gateway } from '../lib/gateway.mjs';
+import { delay } from '../lib/process.mjs';
+import { assertTone } from '../lib/tone.mjs';
+
+const TALK_MS = 3_500;
+
+export async function setUp() {
+  const accounts = { alice: 101, sally: 102, fox: 103, hall: 200, desk: 201 };
+  const gateway = await Gateway.start({ accounts });
+  const [chromium, firefox] = await Promise.all([launchChromium(), launchFirefox()]);
+  const world = { gateway, chromium, firefox };
+  world.hall = await Baresip.start(gateway, 'hall', { hz: 1000 });
+  world.desk = await Baresip.start(gateway, 'desk', { hz: 600, codec: 'PCMA' });
+  world.alice = await BrowserPeer.start(chromium, gateway, 'jssip', 'alice');
+  world.sally = await BrowserPeer.start(chromium, gateway, 'sipjs', 'sally');
+  world.fox = await BrowserPeer.start(firefox, gateway, 'jssip', 'fox');
+  world.recover = async () => { for (const who of ['alice', 'sally', 'fox', 'hall', 'desk']) await Promise.resolve(world[who].hangUp()).catch(() => {}); await delay(500); };
+  return world;
+}
+
+export async function tearDown(world) {
+  for (const who of ['alice', 'sally', 'fox', 'hall', 'desk']) await world[who].stop();
+  await Promise.all([world.chromium.close(), world.firefox.close()]);
+  await world.gateway.stop();
+}
+
+const answered = who => (who instanceof Baresip ? who.sees('CALL_ESTABLISHED') : who.sees(/^confirmed/));
+const rings = who => (who instanceof Baresip ? who.sees('CALL_INCOMING') : who.sees(/^incoming/));
+const over = who => (who instanceof Baresip ? who.sees('CALL_CLOSED') : who.sees(/^ended/));
+
+async function talk(caller, callee, number, { hangsUp = caller } = {}) {
+  for (const who of [caller, callee]) {
+    await who.forget();
+    await who.clearRecordings?.();
+  }
+  await caller.dial(number);
+  await rings(callee);
+  await callee.answer();
+  await Promise.all([answered(caller), answered(callee)]);
+  await delay(TALK_MS);
+  // A browser's recording is read while the call lasts, a phone's when its file is closed.
+  const browsers = [caller, callee].filter(who => who instanceof BrowserPeer);
+  const early = new Map(await Promise.all(browsers.map(async who => [who, await who.recording()])));
+  await hangsUp.hangUp();
+  await Promise.all([over(caller), over(callee)]);
+  const heard = async who => early.get(who) ?? await who.recording();
+  return [
+    assertTone(`${callee.name} hears ${caller.name}`, await heard(callee), caller.hz),
+    assertTone(`${caller.name} hears ${callee.name}`, await heard(caller), callee.hz),
+  ];
+}
+
+async function service(caller, number, hz) {
+  await caller.forget();
+  await caller.dial(number);
+  await answered(caller);
+  await delay(TALK_MS);
+  const recording = await caller.recording();
+  await caller.hangUp();
+  await over(caller);
+  return assertTone(`${caller.name} at ${number}`, recording, hz);
+}
+
+export const cases = [
+  { name: 'Chromium with JsSIP calls baresip', test: w => talk(w.alice, w.hall, 200) },
+  { name: 'baresip calls Chromium with JsSIP', test: w => talk(w.hall, w.alice, 101) },
+  { name: 'Chromium with SIP.js calls baresip', test: w => talk(w.sally, w.hall, 200) },
+  { name: 'baresip calls Chromium with SIP.js', test: w => talk(w.hall, w.sally, 102) },
+  { name: 'Firefox with JsSIP calls baresip', test: w => talk(w.fox, w.hall, 200) },
+  { name: 'baresip calls Firefox with JsSIP', test: w => talk(w.hall, w.fox, 103) },
+  { name: 'Chromium calls Firefox', test: w => talk(w.alice, w.fox, 103) },
+  { name: 'Firefox calls Chromium, which hangs up', test: w => talk(w.fox, w.alice, 101, { hangsUp: w.alice }) },
+  { name: 'baresip with µ-law calls baresip with A-law', test: w => talk(w.hall, w.desk, 201) },
+  { name: 'the phone that was called hangs up on Chromium', test: w => talk(w.alice, w.desk, 201, { hangsUp: w.desk }) },
+  { name: 'the browser that was called hangs up on baresip', test: w => talk(w.desk, w.alice, 101, { hangsUp: w.alice }) },
+  { name: 'Chromium hears its echo at 600', test: w => service(w.alice, 600, w.alice.hz) },
+  { name: 'Chromium hears 440 Hz at 601', test: w => service(w.alice, 601, 440) },
+];

@@ -1,0 +1,109 @@
+// baresip as the phone: G.711 alone, a configuration of its own, told what to do over its control port.
+import { access, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ADDRESS, DOMAIN, freeTcpPort, freeUdpPort, passwordOf } from './gateway.mjs';
+import { Child, delay, until } from './process.mjs';
+import { readWav, toneWav } from './tone.mjs';
+
+async function modulePath() {
+  for (const dir of [process.env.BARESIP_MODULES, '/usr/lib/baresip/modules', '/usr/local/lib/baresip/modules']) {
+    if (dir && await access(dir).then(() => true, () => false)) return dir;
+  }
+  throw new Error("baresip's modules are not found; say where by BARESIP_MODULES");
+}
+
+export class Baresip {
+  events = [];
+
+  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true } = {}) {
+    const phone = new Baresip();
+    phone.name = name;
+    phone.hz = hz;
+    phone.dir = await mkdtemp(join(tmpdir(), 'ringway-baresip-'));
+    const [control, sip] = [await freeTcpPort(), await freeUdpPort()];
+    await writeFile(join(phone.dir, 'tone.wav'), toneWav(hz, 8000, seconds));
+    await writeFile(join(phone.dir, 'config'), [
+      `module_path ${await modulePath()}`,
+      'module g711.so', 'module aufile.so', 'module sndfile.so',
+      'module_tmp account.so', 'module_app menu.so', 'module_app ctrl_tcp.so',
+      `ctrl_tcp_listen 127.0.0.1:${control}`,
+      `sip_listen ${ADDRESS}:${sip}`,
+      `audio_source aufile,${join(phone.dir, 'tone.wav')}`,
+      `audio_player aufile,${join(phone.dir, 'played.wav')}`,
+      `snd_path ${phone.dir}`,
+      'call_local_timeout 120', 'call_max_calls 4', 'audio_level no', 'rtp_stats no', 'sip_verify_server no',
+    ].join('\n') + '\n');
+    await writeFile(join(phone.dir, 'accounts'),
+      `<sip:${name}@${DOMAIN}>;auth_user=${name};auth_pass=${passwordOf(name)};outbound="sip:${gateway.sip};transport=udp";`
+      + `regint=${register ? 300 : 0};answermode=manual;audio_codecs=${codec}/8000/1;ptime=20\n`);
+    await writeFile(join(phone.dir, 'contacts'), '');
+    phone.child = new Child('baresip', 'baresip', ['-f', phone.dir]);
+    phone.control = await until('baresip listens', () => new Promise(resolve => {
+      const socket = connect(control, '127.0.0.1').on('connect', () => resolve(socket)).on('error', () => resolve(null));
+    }));
+    phone.#listen();
+    if (register) await phone.child.sees(/200 OK \(/);
+    return phone;
+  }
+
+  /** Netstrings of JSON: `12:{"event":…},`. */
+  #listen() {
+    let rest = Buffer.alloc(0);
+    this.control.on('data', chunk => {
+      rest = Buffer.concat([rest, chunk]);
+      for (;;) {
+        const colon = rest.indexOf(':');
+        const size = Number(rest.toString('latin1', 0, colon));
+        if (colon < 0 || rest.length < colon + 1 + size + 1) return;
+        const message = JSON.parse(rest.toString('utf8', colon + 1, colon + 1 + size));
+        rest = rest.subarray(colon + 2 + size);
+        if (message.event) this.events.push(message);
+      }
+    });
+    this.control.on('error', () => {});
+  }
+
+  do(command, params = '') {
+    const text = JSON.stringify({ command, params, token: command });
+    this.control.write(`${Buffer.byteLength(text)}:${text},`);
+  }
+
+  /** Forgets what has happened. */
+  forget() {
+    this.events.length = 0;
+  }
+
+  async sees(type, timeoutMs = 10_000) {
+    try {
+      return await until(`baresip reports ${type}`, () => this.events.find(event => event.type === type), timeoutMs);
+    } catch (error) {
+      const seen = this.events.map(({ type, param }) => `${type} ${param ?? ''}`).join(', ');
+      throw new Error(`${error.message}; it reported: ${seen}\n${this.child.tail()}`);
+    }
+  }
+
+  dial(number) { this.do('dial', `sip:${number}@${DOMAIN}`); }
+  answer() { this.do('accept'); }
+  hangUp() { this.do('hangup'); }
+
+  /** The newest recording of what was heard. */
+  async recording() {
+    const files = (await readdir(this.dir)).filter(file => /dec.*\.wav$/.test(file)).sort();
+    if (!files.length) throw new Error(`baresip recorded nothing\n${this.child.tail()}`);
+    return readWav(await readFile(join(this.dir, files.at(-1))));
+  }
+
+  async clearRecordings() {
+    for (const file of await readdir(this.dir)) if (file.startsWith('dump')) await rm(join(this.dir, file));
+  }
+
+  async stop() {
+    this.do('quit');
+    await Promise.race([this.child.ended, delay(2_000)]);
+    await this.child.stop();
+    this.control.destroy();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,95 @@
+// A gateway of one's own: free ports, a directory of its own, this machine's own address (Firefox sends no STUN to loopback).
+import { createSocket } from 'node:dgram';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Child, run } from './process.mjs';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const BUILT = process.env.RINGWAY_BUILT ?? join(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'debug');
+export const RINGWAY = join(BUILT, 'ringway');
+export const ANALOG_PHONE = join(BUILT, 'examples', 'analog_phone');
+export const DOMAIN = 'e2e.test';
+
+export const ADDRESS = (() => {
+  const all = Object.values(networkInterfaces()).flat();
+  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
+})();
+
+export const passwordOf = name => `${name}-secret-1`;
+
+const free = make => new Promise((resolve, reject) => make(resolve, reject));
+export const freeTcpPort = () => free((resolve, reject) => {
+  const server = createServer().on('error', reject);
+  server.listen(0, ADDRESS, () => { const { port } = server.address(); server.close(() => resolve(port)); });
+});
+export const freeUdpPort = () => free((resolve, reject) => {
+  const socket = createSocket('udp4').on('error', reject);
+  socket.bind(0, ADDRESS, () => { const { port } = socket.address(); socket.close(() => resolve(port)); });
+});
+
+let rtpBlock = 0;
+
+export class Gateway {
+  /**
+   * accounts: {name: number}; change: [[text in ringway.toml, what to put in its place]].
+   */
+  static async start({ accounts, change = [], init = [] } = {}) {
+    const gateway = new Gateway();
+    gateway.dir = await mkdtemp(join(tmpdir(), 'ringway-e2e-'));
+    gateway.config = join(gateway.dir, 'ringway.toml');
+    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await freeUdpPort()];
+    // Below the ports that the system hands out by itself; each run and each gateway has a block of its own.
+    const first = gateway.rtpFirst = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
+    await gateway.command(['init', '--domain', DOMAIN, '--address', ADDRESS, '--web-port', gateway.webPort, '--udp-port', gateway.udpPort,
+      '--webrtc-port', gateway.webrtcPort, '--rtp-ports', `${first}-${first + 99}`, ...init]);
+    let config = await readFile(gateway.config, 'utf8');
+    for (const [from, to] of change) {
+      if (!config.includes(from)) throw new Error(`ringway.toml has no ${from}`);
+      config = config.replace(from, to);
+    }
+    await writeFile(gateway.config, config);
+    for (const [name, number] of Object.entries(accounts ?? {})) await gateway.addAccount(name, number);
+    await gateway.serve();
+    return gateway;
+  }
+
+  async serve() {
+    this.child = new Child('ringway', RINGWAY, ['--config', this.config, 'serve'], { env: { ...process.env, RINGWAY_LOG: 'ringway=info' } });
+    await this.child.sees(/^ready$/m);
+  }
+
+  get url() { return `https://${ADDRESS}:${this.webPort}/`; }
+  get sip() { return `${ADDRESS}:${this.udpPort}`; }
+
+  async command(args, input = '') {
+    const { code, text } = await run('ringway', RINGWAY, ['--config', this.config, ...args.map(String)], { input });
+    if (code !== 0) throw new Error(`ringway ${args.join(' ')}: ${text}`);
+    return text;
+  }
+
+  addAccount(name, number) {
+    return this.command(['user', 'add', name, '--number', number, '--password-stdin'], `${passwordOf(name)}\n`);
+  }
+
+  async calls() {
+    return JSON.parse(await this.command(['calls', '--json']));
+  }
+
+  /** The last call's ladder, for when something is wrong. */
+  async lastLadder() {
+    try {
+      const [last] = await this.calls();
+      return last ? await this.command(['ladder', last.id]) : 'no call was recorded';
+    } catch (error) {
+      return String(error);
+    }
+  }
+
+  async stop() {
+    await this.child.stop();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,94 @@
+// Is a tone in a recording? Its power against all other power, and how much of the time it was away.
+
+/** Power at `hz` of samples[from..to), as a sine's mean square (Goertzel). */
+function powerAt(samples, from, to, rate, hz) {
+  const k = 2 * Math.cos((2 * Math.PI * hz) / rate);
+  let [a, b] = [0, 0];
+  for (let i = from; i < to; i++) [a, b] = [samples[i] + k * a - b, a];
+  return (2 * (a * a + b * b - k * a * b)) / (to - from) ** 2;
+}
+
+function totalPower(samples, from, to) {
+  let [sum, square] = [0, 0];
+  for (let i = from; i < to; i++) { sum += samples[i]; square += samples[i] ** 2; }
+  const n = to - from;
+  return Math.max(0, square / n - (sum / n) ** 2);
+}
+
+/**
+ * What there is of `hz` in samples (-1 to 1) between the tone's first and last sound:
+ * snrDb: the median over 100 ms windows of tone against the rest, in which the tone's pitch may be off by 3 Hz (a sender's
+ *   clock is its own); gaps: the share of 20 ms windows more than 12 dB below the median; seconds: how long it was there.
+ */
+export function analyse(samples, rate, hz) {
+  if (!samples.length) return { snrDb: -99, gaps: 1, seconds: 0, peakHz: 0 };
+  const short = Math.round(rate * 0.02);
+  const levels = [];
+  for (let at = 0; at + short <= samples.length; at += short) levels.push(totalPower(samples, at, at + short));
+  const loud = levels.map((level, at) => ({ level, at })).filter(({ level }) => level > 1e-5);
+  if (loud.length < 10) return { snrDb: -99, gaps: 1, seconds: 0, peakHz: 0 };
+  // The first and last moments are the codec's and the recorder's own.
+  const [first, last] = [loud[0].at + 5, loud.at(-1).at - 5];
+  const inside = levels.slice(first, last);
+  const median = [...inside].sort((a, b) => a - b)[Math.floor(inside.length / 2)];
+  const gaps = inside.filter(level => level < median / 16).length / inside.length;
+
+  const [from, to] = [first * short, last * short];
+  let [best, bestPower] = [hz, 0];
+  for (let near = hz - 3; near <= hz + 3; near += 0.5) {
+    const power = powerAt(samples, from, Math.min(to, from + rate), rate, near);
+    if (power > bestPower) [best, bestPower] = [near, power];
+  }
+  const window = Math.round(rate * 0.1);
+  const ratios = [];
+  for (let at = from; at + window <= to; at += window) {
+    const [all, tone] = [totalPower(samples, at, at + window), powerAt(samples, at, at + window, rate, best)];
+    ratios.push(10 * Math.log10(tone / Math.max(all - tone, 1e-12)));
+  }
+  ratios.sort((a, b) => a - b);
+  return { snrDb: ratios[Math.floor(ratios.length / 2)] ?? -99, gaps, seconds: inside.length * 0.02, peakHz: best };
+}
+
+export function assertTone(who, { samples, rate }, hz, { seconds = 2 } = {}) {
+  const found = analyse(samples, rate, hz);
+  const words = `${who}: ${hz} Hz at ${found.snrDb.toFixed(1)} dB over the rest, gaps ${(found.gaps * 100).toFixed(1)} %, ${found.seconds.toFixed(1)} s`;
+  if (!(found.snrDb > 20 && found.gaps < 0.05 && found.seconds >= seconds)) throw new Error(`the tone is not as it must be: ${words}`);
+  return words;
+}
+
+/** A 16-bit mono WAV file of a sine whose length is a whole number of periods. */
+export function toneWav(hz, rate, seconds, amplitude = 0.4) {
+  const count = rate * seconds;
+  const data = Buffer.alloc(44 + count * 2);
+  data.write('RIFF', 0);
+  data.writeUInt32LE(36 + count * 2, 4);
+  data.write('WAVEfmt ', 8);
+  data.writeUInt32LE(16, 16);
+  data.writeUInt16LE(1, 20);
+  data.writeUInt16LE(1, 22);
+  data.writeUInt32LE(rate, 24);
+  data.writeUInt32LE(rate * 2, 28);
+  data.writeUInt16LE(2, 32);
+  data.writeUInt16LE(16, 34);
+  data.write('data', 36);
+  data.writeUInt32LE(count * 2, 40);
+  for (let i = 0; i < count; i++) data.writeInt16LE(Math.round(Math.sin((2 * Math.PI * hz * i) / rate) * amplitude * 32767), 44 + i * 2);
+  return data;
+}
+
+/** Reads a 16-bit PCM WAV file, the first channel. */
+export function readWav(data) {
+  let [at, rate, channels] = [12, 8000, 1];
+  while (at + 8 <= data.length) {
+    const [id, size] = [data.toString('latin1', at, at + 4), data.readUInt32LE(at + 4)];
+    if (id === 'fmt ') [channels, rate] = [data.readUInt16LE(at + 10), data.readUInt32LE(at + 12)];
+    if (id === 'data') {
+      // A recorder that was ended may not have written the size.
+      const end = size === 0 || size > data.length - at - 8 ? data.length : at + 8 + size;
+      const count = Math.floor((end - at - 8) / (2 * channels));
+      return { rate, samples: Float32Array.from({ length: count }, (_, i) => data.readInt16LE(at + 8 + i * 2 * channels) / 32768) };
+    }
+    at += 8 + size + (size % 2);
+  }
+  return { rate, samples: new Float32Array() };
+}

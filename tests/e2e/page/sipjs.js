@@ -1,0 +1,71 @@
+// Unmodified SIP.js behind the same words as jssip.js.
+import { Inviter, Registerer, RegistererState, SessionState, UserAgent } from 'sip.js';
+import { MICROPHONE, record, recording } from './recorder.js';
+
+const events = [];
+const tell = (type, detail = '') => events.push(`${type} ${detail}`.trim());
+let agent;
+let session;
+let cancelled = false;
+
+const options = { sessionDescriptionHandlerOptions: { constraints: MICROPHONE, iceGatheringTimeout: 500 } };
+
+function watch(next) {
+  session = next;
+  cancelled = false;
+  session.stateChange.addListener(state => {
+    if (state === SessionState.Established) {
+      const { peerConnection } = session.sessionDescriptionHandler;
+      record(new MediaStream(peerConnection.getReceivers().map(receiver => receiver.track)));
+      tell('accepted');
+      tell('confirmed');
+    }
+    if (state === SessionState.Terminated) tell('ended');
+  });
+}
+
+window.peer = {
+  events: () => events,
+  forget: () => { events.length = 0; },
+  recording,
+  async start({ url, name, password, domain }) {
+    agent = new UserAgent({
+      uri: UserAgent.makeURI(`sip:${name}@${domain}`),
+      authorizationUsername: name,
+      authorizationPassword: password,
+      transportOptions: { server: url },
+      logLevel: 'error',
+      sessionDescriptionHandlerFactoryOptions: { peerConnectionConfiguration: { iceServers: [] } },
+      delegate: {
+        onInvite(invitation) {
+          watch(invitation);
+          tell('incoming', invitation.remoteIdentity.uri.user);
+        },
+        onDisconnect: () => tell('disconnected'),
+      },
+    });
+    await agent.start();
+    const registerer = new Registerer(agent, { expires: 300 });
+    registerer.stateChange.addListener(state => state === RegistererState.Registered && tell('registered'));
+    await registerer.register({ requestDelegate: { onReject: ({ message }) => tell('refused', message.statusCode) } });
+  },
+  call(number) {
+    watch(new Inviter(agent, UserAgent.makeURI(`sip:${number}@${agent.configuration.uri.host}`), options));
+    session.invite({ requestDelegate: {
+      onProgress: ({ message }) => message.statusCode > 100 && tell('ringing', message.statusCode),
+      onReject: ({ message }) => tell('failed', `remote ${message.statusCode}`),
+    } });
+  },
+  answer: () => session.accept(options),
+  decline: () => session.reject(),
+  hangUp() {
+    if (session.state === SessionState.Established) return session.bye();
+    cancelled = true;
+    return session instanceof Inviter ? session.cancel() : session.reject();
+  },
+  digits(text) {
+    const [sender] = session.sessionDescriptionHandler.peerConnection.getSenders().filter(({ dtmf }) => dtmf);
+    sender.dtmf.insertDTMF(text, 120, 200);
+  },
+  stop: () => agent.stop(),
+};
