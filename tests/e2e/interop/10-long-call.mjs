@@ -6,6 +6,8 @@ import { delay } from '../lib/process.mjs';
 import { assertTone } from '../lib/tone.mjs';
 
 const SECONDS = Number(process.env.RINGWAY_LONG_CALL_SECS ?? 300);
+/** A recorder that starts late or runs by a slower clock may miss this little. */
+const LEAST = SECONDS * 0.97;
 
 export async function setUp() {
   const gateway = await Gateway.start({ accounts: { alice: 101, fox: 103, hall: 200, desk: 201 } });
@@ -36,8 +38,8 @@ async function talk(browser, phone, number) {
   await browser.hangUp();
   await phone.sees('CALL_CLOSED');
   return [
-    assertTone(`${phone.name} hears ${browser.name}`, await phone.recording(), browser.hz, { seconds: SECONDS - 2 }),
-    assertTone(`${browser.name} hears ${phone.name}`, heard, phone.hz, { seconds: SECONDS - 2 }),
+    assertTone(`${phone.name} hears ${browser.name}`, await phone.recording(), browser.hz, { seconds: LEAST }),
+    assertTone(`${browser.name} hears ${phone.name}`, heard, phone.hz, { seconds: LEAST }),
   ];
 }
 
