@@ -10,7 +10,7 @@ import { Child, run } from './process.mjs';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const BUILT = process.env.RINGWAY_BUILT ?? join(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'debug');
 export const RINGWAY = join(BUILT, 'ringway');
-export const ANALOG_PHONE = join(BUILT, 'examples', 'analog_phone');
+export const ANALOG_PHONE = join(BUILT, 'analog-phone');
 export const DOMAIN = 'e2e.test';
 
 export const ADDRESS = (() => {

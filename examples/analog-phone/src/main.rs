@@ -1,7 +1,7 @@
 //! An analog telephone behind an adapter (ATA), simulated: real SIP over UDP, real RTP with G.711 µ-law, a process of its own.
 //!
 //! ```text
-//! cargo run --example analog_phone -- --gateway 192.168.1.10:5060 --user hall --password SECRET [--domain ringway.lan] [--dial 101]
+//! cargo run -p analog-phone -- --gateway 192.168.1.10:5060 --user hall --password SECRET [--domain ringway.lan] [--dial 101]
 //! ```
 //! It registers and keeps itself registered, answers after a second and a half of ringing, speaks a sentence again and again,
 //! and says in words what it hears. On its standard input: `dial 101`, `hang up`. It uses the gateway's SIP parser and codec
@@ -20,7 +20,7 @@ use ringway::wire::sdp::Session;
 use ringway::wire::sip::digest::{Algorithm, Credentials};
 use ringway::wire::sip::{Framing, HeaderName, Message, Method, Writer, comma_values, response_to, unquote};
 
-static SPEECH: &[u8] = include_bytes!("speech.ulaw");
+static SPEECH: &[u8] = include_bytes!("../speech.ulaw");
 const SILENCE: u8 = 0xff;
 /// Bytes of 20 ms.
 const FRAME: usize = 160;
