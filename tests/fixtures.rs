@@ -6,6 +6,8 @@
 
 #![allow(missing_docs)]
 
+#[path = "support/media_peer.rs"]
+mod media_peer;
 mod support;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,8 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use media_peer::Bench;
 use ringway::base::{Now, Rng};
-use ringway::plan::{LegStats, MediaCommand, MediaEvent};
+use ringway::plan::{Codec, LegStats, MediaCommand, MediaEvent, Path as MediaPath, Side};
 use ringway::policy::account::{Account, Ha1};
 use ringway::signalling::engine::{Engine, Input, Output};
 use ringway::signalling::{Connection, ConnectionId, Flow};
@@ -321,4 +324,51 @@ fn captured_sound_is_whole() {
         }
     }
     assert!(streams >= 6, "both ways of each call");
+}
+
+/// What the phones sent, through the media core to another phone: passed on and transcoded, packet for packet.
+#[test]
+fn captured_sound_goes_through_the_core() {
+    let mut streams = 0;
+    for (path, fixture) in fixtures() {
+        let Some([first, last]) = fixture.rtp_ports else { continue };
+        let mut sent: BTreeMap<SocketAddr, Vec<(Duration, Vec<u8>)>> = BTreeMap::new();
+        for Datagram { unix, from, to, payload } in read_pcap(&path.with_extension("rtp.pcap")) {
+            if (first..=last).contains(&to.port()) && to.port() % 2 == 0 {
+                sent.entry(from).or_default().push((unix, payload));
+            }
+        }
+        for (from, packets) in sent {
+            streams += 1;
+            for (path, codec) in [(MediaPath::Rewrite, None), (MediaPath::Transcode, Some(Codec::Opus))] {
+                through_the_core(from, &packets, path, codec);
+            }
+        }
+    }
+    assert!(streams >= 3, "a phone of each call");
+}
+
+fn through_the_core(from: SocketAddr, packets: &[(Duration, Vec<u8>)], path: MediaPath, other: Option<Codec>) {
+    let mut bench = Bench::default();
+    let socket = bench.phone(Side::A, from);
+    bench.phone(Side::B, media_peer::addr("192.0.2.99:4000"));
+    let head = RtpHeader::parse(&packets[0].1).expect("an RTP packet");
+    let codec = if head.pt == 8 { Codec::Pcma } else { Codec::Pcmu };
+    let out = other.unwrap_or(codec);
+    let out_pt = if out == Codec::Opus { 111 } else { head.pt };
+    bench.set_path(media_peer::plan(codec, head.pt, 1), Some(media_peer::plan(out, out_pt, 2)), path);
+    let (start, mut heads) = (bench.now, Vec::new());
+    for (at, packet) in packets {
+        let elapsed = at.saturating_sub(packets[0].0);
+        bench.now = start.after(elapsed);
+        bench.datagram(socket, from, packet);
+        heads.extend(bench.sink.take_rtp().iter().map(|p| RtpHeader::parse(p).expect("an RTP packet")));
+    }
+    assert_eq!(heads.len(), packets.len(), "{path:?}: none is lost or made up");
+    let ticks = if out == Codec::Opus { 960 } else { 160 };
+    for pair in heads.windows(2) {
+        assert_eq!((pair[1].pt, pair[1].ssrc), (out_pt, 2));
+        assert_eq!(seq_diff(pair[0].seq, pair[1].seq), 1);
+        assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), ticks, "{path:?}");
+    }
 }
