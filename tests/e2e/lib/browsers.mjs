@@ -55,7 +55,7 @@ export async function launchChromium() {
   };
 }
 
-export async function launchFirefox() {
+export async function launchFirefox(prefs = {}) {
   const browser = await puppeteer.launch({
     browser: 'firefox',
     executablePath: await program(['firefox-esr', 'firefox']),
@@ -68,6 +68,7 @@ export async function launchFirefox() {
       'media.autoplay.default': 0,
       'media.autoplay.blocking_policy': 0,
       'media.getusermedia.insecure.enabled': true,
+      ...prefs,
     },
   });
   return { hz: FIREFOX_HZ, newPage: () => browser.newPage(), close: () => browser.close() };
@@ -105,6 +106,8 @@ export class BrowserPeer {
   forget() { return this.page.evaluate(() => window.peer.forget()); }
   dial(number) { return this.do('call', String(number)); }
   answer() { return this.do('answer'); }
+  hideAddresses() { return this.do('hideAddresses'); }
+  transport() { return this.page.evaluate(() => window.peer.transport()); }
   hangUp() { return this.do('hangUp'); }
   // One argument alone: playwright's evaluate takes no more.
   do(what, value) {

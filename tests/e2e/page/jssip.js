@@ -6,6 +6,7 @@ const events = [];
 const tell = (type, detail = '') => events.push(`${type} ${detail}`.trim());
 let ua;
 let session;
+let hidden = false;
 
 function media(options) {
   return { mediaConstraints: MICROPHONE, pcConfig: { iceServers: [], ...options?.pcConfig }, rtcOfferConstraints: {} };
@@ -22,6 +23,9 @@ function watch(next) {
   if (session.connection) onConnection(session.connection);
   else session.on('peerconnection', ({ peerconnection }) => onConnection(peerconnection));
   // One address is enough for the gateway; gathering may take long.
+  session.on('sdp', event => {
+    if (hidden && event.originator === 'local') event.sdp = event.sdp.replace(/a=candidate:.*\r\n/g, '');
+  });
   session.on('icecandidate', ({ candidate, ready }) => candidate.type === 'host' && ready());
 }
 
@@ -46,5 +50,13 @@ window.peer = {
   decline: status => session.terminate({ status_code: status }),
   hangUp: () => session.terminate(),
   digits: text => session.sendDTMF(text, { transportType: 'RFC2833', duration: 120, interToneGap: 200 }),
+  /** From now on, no candidate is named: as a page whose addresses are mDNS names that nobody can look up. */
+  hideAddresses: () => { hidden = true; },
+  /** What the browser says of its DTLS and SRTP. */
+  async transport() {
+    const stats = [...(await session.connection.getStats()).values()];
+    const { dtlsState, tlsVersion, srtpCipher } = stats.find(({ type }) => type === 'transport') ?? {};
+    return { dtlsState, tlsVersion, srtpCipher };
+  },
   stop: () => ua.stop(),
 };
