@@ -7,6 +7,7 @@ use crate::plan::Side;
 use crate::signalling::call::{Action, CallTimer, LegState};
 use crate::signalling::dialog::DialogError;
 use crate::signalling::flow::Flow;
+use crate::signalling::transaction::T1;
 use crate::wire::sip::{Message, Method};
 
 impl Engine {
@@ -73,18 +74,13 @@ impl Engine {
 
     /// A leg describes itself anew. It is answered by its own leg; the other one does not hear of it.
     fn on_reinvite(&mut self, now: Now, key: CallKey, side: Side, arrived: &Arrived, out: &mut Vec<Output>) {
-        let leg = self.calls[key].leg(side);
-        if leg.state != LegState::Confirmed || leg.unacked.is_some() {
-            return self.refuse(now, arrived, 491, "", out);
-        }
-        let Some(sdp) = self.reanswer(key, side, arrived) else {
-            return self.refuse(now, arrived, 488, "", out);
+        let bytes = match self.answer_offer(key, side, arrived) {
+            Ok(bytes) => bytes,
+            Err(status) => return self.refuse(now, arrived, status, "", out),
         };
-        let writer = self.response(arrived, 200, "");
-        let bytes = self.with_contact(writer, arrived.flow).body("application/sdp", sdp.as_bytes());
         self.transactions.belongs_to(arrived.server, self.calls[key].id.clone());
         self.answer(now, key, side, arrived.server, 200, bytes.into(), out);
-        self.carry_out(now, key, Action::Arm(CallTimer::NoAck(side), crate::signalling::transaction::T1 * 64), out);
+        self.carry_out(now, key, Action::Arm(CallTimer::NoAck(side), T1 * 64), out);
         self.with_call(now, key, out, |call, acts| call.on_reoffer(side, acts));
     }
 
@@ -95,26 +91,29 @@ impl Engine {
             let bytes = self.with_contact(writer, arrived.flow).end();
             return self.finish(now, arrived, 200, bytes, out);
         }
-        let leg = self.calls[key].leg(side);
-        if leg.state != LegState::Confirmed || leg.unacked.is_some() {
-            return self.refuse(now, arrived, 491, "", out);
+        match self.answer_offer(key, side, arrived) {
+            Ok(bytes) => {
+                self.finish(now, arrived, 200, bytes, out);
+                self.with_call(now, key, out, |call, acts| call.on_reoffer(side, acts));
+            }
+            Err(status) => self.refuse(now, arrived, status, "", out),
         }
-        let Some(sdp) = self.reanswer(key, side, arrived) else {
-            return self.refuse(now, arrived, 488, "", out);
-        };
-        let writer = self.response(arrived, 200, "");
-        let bytes = self.with_contact(writer, arrived.flow).body("application/sdp", sdp.as_bytes());
-        self.finish(now, arrived, 200, bytes, out);
-        self.with_call(now, key, out, |call, acts| call.on_reoffer(side, acts));
     }
 
-    /// The answer to an offer within the call, with the codec that is in use if it is still offered.
-    fn reanswer(&mut self, key: CallKey, side: Side, arrived: &Arrived) -> Option<String> {
+    /// The 200 to an offer within the call, with the codec that is in use if it is still offered; or the status that refuses it.
+    fn answer_offer(&mut self, key: CallKey, side: Side, arrived: &Arrived) -> Result<Vec<u8>, u16> {
         let leg = self.calls[key].leg_mut(side);
-        let before = leg.offer.leg_plan()?.codec;
-        leg.offer.receive_offer(arrived.request.body()).ok()?;
-        let codec = if leg.offer.offered().any(|c| c == before) { before } else { leg.offer.choose(None)? };
+        // An offer of ours or theirs is still being settled (RFC 3261 section 14.2).
+        if leg.state != LegState::Confirmed || leg.unacked.is_some() {
+            return Err(491);
+        }
+        let before = leg.offer.leg_plan().ok_or(488_u16)?.codec;
+        leg.offer.receive_offer(arrived.request.body()).map_err(|_| 488_u16)?;
+        let kept = leg.offer.offered().any(|codec| codec == before).then_some(before);
+        let codec = kept.or_else(|| leg.offer.choose(None)).ok_or(488_u16)?;
         leg.dialog.refresh_target(&arrived.request);
-        Some(leg.offer.write_answer(codec))
+        let sdp = leg.offer.write_answer(codec);
+        let writer = self.response(arrived, 200, "");
+        Ok(self.with_contact(writer, arrived.flow).body("application/sdp", sdp.as_bytes()))
     }
 }
