@@ -429,3 +429,36 @@ fn a_flood_of_requests_without_proof_leaves_no_state() {
     assert!(statuses(&world, at).iter().all(|status| *status == 401));
     assert!(world.nothing_left() && world.engine.poll_timeout().is_none(), "{:?}", world.engine.census());
 }
+
+/// alice             gateway             bob
+///   BYE -->
+///   <-- 200          BYE -->
+///                    <-- BYE        both are on their way
+///                    200 -->        the dialog lasts until our own BYE is answered
+#[test]
+fn a_bye_that_crosses_ours_is_answered() {
+    let mut world = talking(true, false);
+    let bye = in_dialog(&world, 1, "BYE", 90, "");
+    world.deafen(1);
+    world.act(0, |p, _| p.bye());
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(sent_to(&world, 1, "BYE").len(), 1, "{}", world.last_words());
+    send(&mut world, 1, &bye);
+    assert_eq!(statuses(&world, 1).last(), Some(&200), "{}", world.last_words());
+    world.run_for(Duration::from_secs(60));
+    assert!(world.nothing_left(), "{}", world.last_words());
+    assert_eq!(world.records.len(), 1);
+}
+
+#[test]
+fn a_call_is_recorded_when_it_ends_though_the_phone_never_answers_its_invite() {
+    let mut world = two(true, false);
+    world.deafen(1);
+    world.peers[0].cancels_after = Some(Duration::from_secs(3));
+    world.act(0, |p, now| p.call("bob", now));
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.records.len(), 1, "{}", world.last_words());
+    assert_eq!((world.records[0].status, world.records[0].ended_by.as_str()), (487, "alice gave up"));
+    world.run_for(Duration::from_secs(60));
+    assert!(world.nothing_left() && world.records.len() == 1, "{}", world.last_words());
+}

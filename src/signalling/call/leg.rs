@@ -30,6 +30,8 @@ pub enum LegState {
     Cancelling,
     /// The dialog stands.
     Confirmed,
+    /// Our BYE waits for its answer; theirs may cross it.
+    Leaving,
     /// Over.
     Ended,
 }

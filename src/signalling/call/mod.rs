@@ -144,7 +144,8 @@ pub struct Call {
     stats: [LegStats; 2],
     pipeline: String,
     ending: Option<Ending>,
-    record: CallRecord,
+    /// None once it has been given out.
+    record: Option<CallRecord>,
 }
 
 impl Call {
@@ -163,7 +164,7 @@ impl Call {
             stats: [LegStats::default(); 2],
             pipeline: String::new(),
             ending: None,
-            record,
+            record: Some(record),
         }
     }
 
@@ -317,7 +318,7 @@ impl Call {
             LegState::Inviting | LegState::Ringing => {}
             // It answered while we cancelled (RFC 3261 section 9.1): it is told at once that nobody is there.
             LegState::CancelPending | LegState::Cancelling => {
-                b.state = LegState::Ended;
+                b.state = LegState::Leaving;
                 out.extend([Action::Ack, Action::Bye(Side::B), Action::Disarm(CallTimer::Cancelled)]);
                 return;
             }
@@ -349,7 +350,9 @@ impl Call {
     fn send_answer(&mut self, now: Now, out: &mut Vec<Action>) {
         let sdp = self.a.offer.last_local().map(str::to_owned);
         self.a.state = LegState::Answering;
-        self.record.answered_unix_ms = Some(now.unix_ms());
+        if let Some(record) = &mut self.record {
+            record.answered_unix_ms = Some(now.unix_ms());
+        }
         out.push(Action::Respond { status: 200, reason: "", sdp });
         out.push(Action::Arm(CallTimer::NoAck(Side::A), GIVE_UP));
     }
@@ -378,7 +381,7 @@ impl Call {
         match leg.state {
             LegState::Answering => leg.state = LegState::Confirmed,
             LegState::ByeAfterAck => {
-                leg.state = LegState::Ended;
+                leg.state = LegState::Leaving;
                 out.push(Action::Bye(side));
             }
             // A re-INVITE's, or one that came twice.
@@ -394,6 +397,14 @@ impl Call {
             out.push(Action::Disarm(CallTimer::NoAnswer));
         }
         self.end(Ending::HungUp(side), now, out);
+    }
+
+    /// Our BYE on a leg was answered, or could not be sent, or will never be answered.
+    pub fn on_bye_done(&mut self, side: Side) {
+        let leg = self.leg_mut(side);
+        if leg.state == LegState::Leaving {
+            leg.state = LegState::Ended;
+        }
     }
 
     /// A leg's WebSocket closed: it has the grace to come back.
@@ -471,7 +482,9 @@ impl Call {
         }
         self.phase = Phase::Ending;
         self.ending = Some(ending);
-        self.record.ended_unix_ms = now.unix_ms();
+        if let Some(record) = &mut self.record {
+            record.ended_unix_ms = now.unix_ms();
+        }
         out.push(Action::Disarm(CallTimer::NoAnswer));
         for side in self.sides() {
             out.push(Action::Disarm(CallTimer::Grace(side)));
@@ -494,7 +507,7 @@ impl Call {
             // No BYE before the ACK to our 2xx (RFC 3261 section 15).
             LegState::Answering => leg.state = LegState::ByeAfterAck,
             LegState::Confirmed => {
-                leg.state = LegState::Ended;
+                leg.state = LegState::Leaving;
                 out.push(Action::Bye(side));
             }
             LegState::Idle => leg.state = LegState::Ended,
@@ -503,18 +516,23 @@ impl Call {
                 leg.state = LegState::Cancelling;
                 out.extend([Action::Cancel, Action::Arm(CallTimer::Cancelled, GIVE_UP)]);
             }
-            LegState::CancelPending | LegState::Cancelling | LegState::ByeAfterAck | LegState::Ended => {}
+            LegState::CancelPending | LegState::Cancelling | LegState::ByeAfterAck | LegState::Leaving | LegState::Ended => {}
         }
     }
 
-    /// The record, once everything has ended that belongs to the call.
-    pub fn finished(&mut self) -> Option<CallRecord> {
-        let all_ended = self.phase == Phase::Ending && self.sides().all(|side| self.leg(side).state == LegState::Ended);
-        if !all_ended || self.media_open {
+    /// Whether nothing is awaited any more: the last responses have come, media has closed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Ending && !self.media_open && self.sides().all(|side| self.leg(side).state == LegState::Ended)
+    }
+
+    /// The record, once: when the call has ended for its parties and media has told what it did.
+    pub fn take_record(&mut self) -> Option<CallRecord> {
+        if self.phase != Phase::Ending || self.media_open {
             return None;
         }
         let ending = self.ending?;
-        let mut record = self.record.clone();
+        let mut record = self.record.take()?;
         record.status = if record.answered_unix_ms.is_some() { 200 } else { status_for(ending).0 };
         record.ended_by = ending.in_words(&self.a.who, self.b().map_or("the gateway", |b| &b.who));
         record.pipeline.clone_from(&self.pipeline);

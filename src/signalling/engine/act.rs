@@ -29,7 +29,7 @@ impl Engine {
             Action::Cancel => {
                 if let Invite::Uac { client: Some(client), .. } = self.calls[key].leg(Side::B).invite {
                     let mut sent = Vec::new();
-                    self.transactions.cancel(now.mono, client, Owner { call: key, kind: Kind::Farewell }, &mut sent);
+                    self.transactions.cancel(now.mono, client, Owner { call: key, kind: Kind::Aside }, &mut sent);
                     self.transmit(now, sent, out);
                 }
             }
@@ -154,33 +154,33 @@ impl Engine {
 
     fn send_bye(&mut self, now: Now, key: CallKey, side: Side, out: &mut Vec<Output>) {
         let leg = self.calls[key].leg(side);
-        if leg.flow_closed {
-            return;
-        }
-        let flow = self.flow_in_dialog(leg);
+        let (flow, closed) = (self.flow_in_dialog(leg), leg.flow_closed);
         let (branch, via) = self.via(flow);
         let call = &mut self.calls[key];
         let id = call.id.clone();
         let bytes = call.leg_mut(side).dialog.request(Method::Bye, &via, MAX_FORWARDS).end();
-        self.farewell(now, key, &branch, flow, bytes, id, out);
+        if closed || !self.bye(now, Owner { call: key, kind: Kind::Bye(side) }, &branch, flow, bytes, id, out) {
+            self.calls[key].on_bye_done(side);
+        }
     }
 
-    /// A BYE whose answer changes nothing.
+    /// Sends a BYE; false when there was no room for its transaction.
     #[allow(clippy::too_many_arguments)]
-    fn farewell(
+    fn bye(
         &mut self,
         now: Now,
-        key: CallKey,
+        owner: Owner,
         branch: &str,
         flow: Flow,
         bytes: Vec<u8>,
         id: Arc<str>,
         out: &mut Vec<Output>,
-    ) {
-        let owner = Owner { call: key, kind: Kind::Farewell };
+    ) -> bool {
         let mut sent = Vec::new();
-        self.transactions.send_request(now.mono, Method::Bye, branch, flow, bytes.into(), owner, Some(id), &mut sent);
+        let client =
+            self.transactions.send_request(now.mono, Method::Bye, branch, flow, bytes.into(), owner, Some(id), &mut sent);
         self.transmit(now, sent, out);
+        client.is_some()
     }
 
     /// A second 2xx from another end (a proxy forked our INVITE): it is acknowledged and ended (RFC 3261 section 13.2.2.4).
@@ -193,7 +193,8 @@ impl Engine {
         self.transmit(now, vec![Transmit { flow, bytes: ack.into(), call: Some(id.clone()) }], out);
         let (branch, via) = self.via(flow);
         let bye = dialog.request(Method::Bye, &via, MAX_FORWARDS).end();
-        self.farewell(now, key, &branch, flow, bye, id, out);
+        // A peer that has no room to be told hears nothing more from us, and ends it by itself.
+        self.bye(now, Owner { call: key, kind: Kind::Aside }, &branch, flow, bye, id, out);
     }
 
     /// Where a request within a leg's dialog goes: over the flow that the peer used, or, to a peer that is where it says it

@@ -64,7 +64,7 @@ impl Engine {
                 self.refuse(now, arrived, 200, "", out);
                 self.with_call(now, key, out, |call, acts| call.on_cancel(now, acts));
             }
-            LegState::Answering | LegState::ByeAfterAck | LegState::Confirmed | LegState::Ended => {
+            LegState::Answering | LegState::ByeAfterAck | LegState::Confirmed | LegState::Leaving | LegState::Ended => {
                 self.refuse(now, arrived, 200, "", out);
                 self.calls[key].leg_mut(side).unacked = None;
                 self.with_call(now, key, out, |call, acts| call.on_bye(side, now, acts));

@@ -122,8 +122,9 @@ pub(super) struct Owner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Invite,
-    /// BYE and CANCEL: whatever is answered, the leg has ended.
-    Farewell,
+    Bye(Side),
+    /// CANCEL, or the BYE to a branch that was not taken: whatever is answered, nothing follows from it.
+    Aside,
 }
 
 /// All signalling state of the gateway.
@@ -228,9 +229,11 @@ impl Engine {
 
     fn on_transaction_events(&mut self, now: Now, events: Vec<TransactionEvent<Owner>>, out: &mut Vec<Output>) {
         for TransactionEvent::NoResponse(_, owner) in events {
-            if owner.kind == Kind::Invite {
-                self.with_call(now, owner.call, out, |call, acts| call.on_failure(LegError::NoResponse, now, acts));
-            }
+            self.with_call(now, owner.call, out, |call, acts| match owner.kind {
+                Kind::Invite => call.on_failure(LegError::NoResponse, now, acts),
+                Kind::Bye(side) => call.on_bye_done(side),
+                Kind::Aside => {}
+            });
         }
     }
 
@@ -328,8 +331,12 @@ impl Engine {
         let owner = self.transactions.receive_response(now.mono, response, &mut sent);
         self.transmit(now, sent, out);
         let Some((_, owner)) = owner else { return };
-        if owner.kind == Kind::Invite {
-            self.on_invite_response(now, owner.call, response, out);
+        match owner.kind {
+            Kind::Invite => self.on_invite_response(now, owner.call, response, out),
+            Kind::Bye(side) if response.status() >= Some(200) => {
+                self.with_call(now, owner.call, out, |call, _| call.on_bye_done(side));
+            }
+            Kind::Bye(_) | Kind::Aside => {}
         }
     }
 
@@ -444,9 +451,13 @@ impl Engine {
         for action in actions {
             self.carry_out(now, key, action, out);
         }
-        let Some(record) = self.calls.get_mut(key).and_then(Call::finished) else { return };
-        self.forget(key);
-        out.push(Output::Record(Box::new(record)));
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if let Some(record) = call.take_record() {
+            out.push(Output::Record(Box::new(record)));
+        }
+        if call.is_over() {
+            self.forget(key);
+        }
     }
 
     fn forget(&mut self, key: CallKey) {

@@ -41,7 +41,7 @@ export const cases = [
   ['603: declined', { by: 'caller-refused', to: 'callee-603', status: 603, record: 603 }],
   // A 503 speaks of the phone alone and must not keep the caller from us (RFC 3261 section 16.7 step 6).
   ['503 from the phone', { by: 'caller-refused', to: 'callee-503', status: 500, record: 500 }],
-  ['a phone that never says anything', { by: 'caller-refused', to: 'callee-silent', status: 480 }],
+  ['a phone that never says anything', { by: 'caller-refused', to: 'callee-silent', status: 480, record: 480 }],
   ['404: nobody has the number', { by: 'caller-refused', expect: 999, status: 404 }],
   ['no answer, and CANCEL', { by: 'caller-cancels', to: 'callee-rings', record: 487 }],
   ['a call as it should be', { by: 'caller-talks', to: 'callee-answers', record: 200 }],
