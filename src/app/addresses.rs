@@ -25,10 +25,28 @@ pub fn all() -> io::Result<Vec<IpAddr>> {
     Ok(if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip()).collect())
 }
 
+/// Whether `ip` is one of the addresses `own`: on Linux all of 127.0.0.0/8 is, although an interface names but one of them.
+pub fn is_own(own: &[IpAddr], ip: IpAddr) -> bool {
+    own.contains(&ip) || (ip.is_ipv4() && ip.is_loopback())
+}
+
 /// Link-local addresses need a zone to be reached, which neither SIP nor SDP can say.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_the_loopback_range_is_ours() {
+        let own = [IpAddr::from([192, 0, 2, 1])];
+        for (ip, ours) in [([192, 0, 2, 1], true), ([127, 0, 7, 30], true), ([192, 0, 2, 2], false)] {
+            assert_eq!(is_own(&own, ip.into()), ours);
+        }
     }
 }

@@ -89,7 +89,7 @@ fn policy(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
 fn own_addresses(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
     let own = addresses::all()?;
     for ip in &config.addresses {
-        if own.contains(ip) {
+        if addresses::is_own(&own, *ip) {
             found.good(&format!("address {ip} is this machine's"))?;
         } else {
             let list: Vec<String> = own.iter().filter(|ip| !ip.is_loopback()).map(IpAddr::to_string).collect();
@@ -108,7 +108,7 @@ fn ports(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
     let (web, media) = (&config.web, &config.media);
     let tcp = [("web.port", Some(web.port)), ("web.plain_port", web.plain_port)];
     let udp = [("sip.udp_port", config.sip.udp_port), ("media.webrtc_port", media.webrtc_port)];
-    for ip in config.addresses.iter().filter(|ip| own.contains(ip)) {
+    for ip in config.addresses.iter().filter(|ip| addresses::is_own(&own, **ip)) {
         for (key, port) in tcp.into_iter().filter_map(|(key, port)| Some((key, port?))) {
             port_is_free(config, found, key, "TCP", TcpListener::bind(SocketAddr::new(*ip, port)).map(drop), *ip, port)?;
         }
