@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use ringway::wire::sip::digest::{Algorithm, Credentials};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -210,4 +211,54 @@ fn several_gateways_run_side_by_side_and_a_taken_port_is_named() {
         .expect("runs");
     let words = String::from_utf8_lossy(&third.stderr).into_owned();
     assert!(!third.status.success() && words.contains(&first.sip.to_string()), "{words}");
+}
+
+fn ringway(gateway: &Gateway, args: &[&str], stdin: &str) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["--config", "ringway.toml"])
+        .args(args)
+        .current_dir(&gateway.dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("ringway starts");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), stdin.as_bytes()).expect("written");
+    assert!(child.wait().expect("ends").success(), "ringway {args:?}");
+}
+
+/// Registers by digest as `alice`: the status of the answer to the proof.
+fn register(gateway: &Gateway, call_id: &str, password: &str) -> String {
+    let socket = udp(gateway);
+    let own = socket.local_addr().expect("bound");
+    let request = |n: u32, authorization: &str| {
+        format!(
+            "REGISTER sip:net.test SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bK{call_id}{n}\r\nMax-Forwards: 70\r\nFrom: <sip:alice@net.test>;tag=1\r\nTo: <sip:alice@net.test>\r\nCall-ID: {call_id}\r\nCSeq: {n} REGISTER\r\nContact: <sip:alice@{own}>\r\n{authorization}Content-Length: 0\r\n\r\n"
+        )
+    };
+    socket.send_to(request(1, "").as_bytes(), gateway.sip).expect("sent");
+    let challenge = receive(&socket);
+    let nonce = challenge.split("nonce=\"").nth(1).and_then(|t| t.split('"').next()).expect("a nonce").to_owned();
+    let write = |response: &str| {
+        format!(
+            "Digest username=\"alice\", realm=\"net.test\", nonce=\"{nonce}\", uri=\"sip:net.test\", algorithm=MD5, qop=auth, cnonce=\"c\", nc=00000001, response=\"{response}\""
+        )
+    };
+    let draft = Credentials::parse(write("0").as_bytes()).expect("well formed");
+    let ha1 = Algorithm::Md5.hash_hex(format!("alice:net.test:{password}").as_bytes());
+    let proof = format!("Authorization: {}\r\n", write(&draft.expected_response(Algorithm::Md5, &ha1, "REGISTER")));
+    socket.send_to(request(2, &proof).as_bytes(), gateway.sip).expect("sent");
+    receive(&socket).split(' ').nth(1).expect("a status").to_owned()
+}
+
+#[test]
+fn accounts_are_made_changed_and_removed_while_the_gateway_runs() {
+    let gateway = start("accounts", "127.0.0.1");
+    assert_eq!(register(&gateway, "before", "correct horse"), "401");
+    ringway(&gateway, &["user", "add", "alice", "--number", "201", "--password-stdin"], "correct horse\n");
+    assert_eq!(register(&gateway, "made", "correct horse"), "200");
+    ringway(&gateway, &["user", "passwd", "alice", "--password-stdin"], "battery staple\n");
+    assert_eq!(register(&gateway, "old", "correct horse"), "401");
+    assert_eq!(register(&gateway, "new", "battery staple"), "200");
+    ringway(&gateway, &["user", "remove", "alice"], "");
+    assert_eq!(register(&gateway, "removed", "battery staple"), "401");
 }
