@@ -65,6 +65,12 @@
 //!   its peer stops repeating itself.
 //! - **`rusqlite` with one writer thread** rather than sqlx: one machine, no second database yet; the store's face is four
 //!   methods (`io::store::StoreHandle`), behind which another may stand.
+//! - **One media worker.** All browsers share one port, so a second worker needs packets steered to it by the leg's user
+//!   fragment; sessions are plain data that a worker owns alone, which leaves that open.
+//! - **No room for traces**: each SIP message crosses one output ([`signalling::engine::Output::Trace`]) into the store, and
+//!   `ringway ladder`, its `--pcap` and the tests all read that.
+//! - **Who has proven nothing costs no state**: a REGISTER or INVITE without a good answer to a challenge is answered 401 before
+//!   it has a transaction.
 //! - **Payload types and SSRCs are plain numbers in `wire::rtp`** and newtypes in `plan`: wire may not import plan.
 
 pub mod app;
