@@ -161,8 +161,13 @@ async fn websockets_need_the_sip_subprotocol_and_an_origin_that_is_ours() {
 
 #[tokio::test]
 async fn a_websocket_message_is_one_sip_message_text_or_binary() {
-    let gateway = start("frames", "127.0.0.1");
-    let mut socket = connect(&gateway, Some("sip"), None).await.expect("allowed");
+    for ip in ["127.0.0.1", "::1"] {
+        one_message_a_frame(&start(&format!("frames{}", ip.len()), ip)).await;
+    }
+}
+
+async fn one_message_a_frame(gateway: &Gateway) {
+    let mut socket = connect(gateway, Some("sip"), None).await.expect("allowed");
     let text = options("SIP/2.0/WS df7jal23ls0d.invalid", 1);
     for message in [Message::text(text.clone()), Message::binary(options("SIP/2.0/WS df7jal23ls0d.invalid", 2).into_bytes())] {
         socket.send(message).await.expect("sent");

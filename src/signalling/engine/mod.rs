@@ -296,7 +296,8 @@ impl Engine {
             Incoming::AckToDialog => self.on_ack(now, request, out),
             Incoming::New => {
                 // Who has proven nothing costs no state (RFC 3261 section 26.3.2.4).
-                let claim = self.claim(now, method, flow, request);
+                let screened = screen::screen(request, method);
+                let claim = if screened.is_ok() { self.claim(now, method, flow, request) } else { None };
                 if let Some(stale @ (Claim::None | Claim::Stale)) = claim {
                     return self.challenge_stateless(now, flow, source, request, stale == Claim::Stale, out);
                 }
@@ -304,7 +305,7 @@ impl Engine {
                     None => self.refuse_stateless(now, flow, source, request, 503, "", out),
                     Some(server) => {
                         let arrived = screen::Arrived { request: request.clone(), server, flow, source };
-                        self.on_new_request(now, method, arrived, claim, out);
+                        self.on_new_request(now, method, arrived, screened, claim, out);
                     }
                 }
             }

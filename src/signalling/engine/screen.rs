@@ -10,7 +10,7 @@ use crate::signalling::flow::Flow;
 use crate::signalling::registrar::RegisterError;
 use crate::signalling::transaction::{ServerId, Transmit};
 use crate::wire::sip::digest::{Algorithm, Credentials};
-use crate::wire::sip::{HeaderName, Message, Method, Scheme, Writer, response_to};
+use crate::wire::sip::{HeaderName, Message, Method, NameAddr, Scheme, Writer, response_to};
 
 /// What the gateway answers to; also what 405 and 501 say.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE";
@@ -59,7 +59,7 @@ impl Engine {
             Method::Invite => self.trusted_peer(flow).is_none(),
             _ => false,
         };
-        if !needs_proof || in_dialog || screen(request, method).is_err() {
+        if !needs_proof || in_dialog {
             return None;
         }
         let lines = request.lines(HeaderName::Authorization).chain(request.lines(HeaderName::ProxyAuthorization));
@@ -76,13 +76,14 @@ impl Engine {
         now: Now,
         method: Method,
         arrived: Arrived,
+        screened: Result<(), Refusal>,
         claim: Option<Claim>,
         out: &mut Vec<Output>,
     ) {
         if method == Method::Cancel {
             return self.on_cancel(now, &arrived, out);
         }
-        if let Err((status, headers)) = screen(&arrived.request, method) {
+        if let Err((status, headers)) = screened {
             let writer = self.response(&arrived, status, "");
             let writer = headers.into_iter().fold(writer, |w, (name, value)| w.header(name, value));
             return self.finish(now, &arrived, status, writer.end(), out);
@@ -180,9 +181,6 @@ impl Engine {
         let request = &arrived.request;
         let to = request.to().expect("checked");
         // RFC 3261 section 10.3, step 5: the AOR must be one of ours, and, step 3, the account's own.
-        if !matches!(to.uri.scheme, Scheme::Sip | Scheme::Sips) {
-            return self.refuse(now, arrived, 400, "To is no SIP address", out);
-        }
         let names_account = to
             .uri
             .user_decoded()
@@ -246,10 +244,11 @@ impl Engine {
     }
 }
 
-type Refusal = (u16, Vec<(&'static str, String)>);
+/// A status, and the headers that go with it.
+pub(super) type Refusal = (u16, Vec<(&'static str, String)>);
 
 /// RFC 3261 section 8.2, in its order.
-fn screen(request: &Message, method: Method) -> Result<(), Refusal> {
+pub(super) fn screen(request: &Message, method: Method) -> Result<(), Refusal> {
     if method == Method::Other {
         return Err((501, vec![("Allow", ALLOW.to_owned())]));
     }
@@ -259,6 +258,11 @@ fn screen(request: &Message, method: Method) -> Result<(), Refusal> {
     let scheme = request.request_uri().map(|uri| uri.scheme);
     if scheme == Ok(Scheme::Other) || (scheme == Ok(Scheme::Tel) && method != Method::Invite) {
         return Err((416, vec![]));
+    }
+    // What no registrar can bind (RFC 4475 section 3.3.4) is told before anybody is asked who he is.
+    let names_sip = |to: NameAddr<'_>| matches!(to.uri.scheme, Scheme::Sip | Scheme::Sips);
+    if method == Method::Register && !request.to().is_ok_and(names_sip) {
+        return Err((400, vec![]));
     }
     let required = request.values(HeaderName::Require).chain(request.values(HeaderName::ProxyRequire)).flatten();
     let unknown: Vec<String> = required

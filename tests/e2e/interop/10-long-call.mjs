@@ -6,8 +6,8 @@ import { delay } from '../lib/process.mjs';
 import { assertTone } from '../lib/tone.mjs';
 
 const SECONDS = Number(process.env.RINGWAY_LONG_CALL_SECS ?? 300);
-/** A recorder that starts late or runs by a slower clock may miss this little. */
-const LEAST = SECONDS * 0.97;
+/** A recorder that starts late or runs by a slower clock may miss this little: Firefox's was seen to give 297.5 s of 300. */
+const LEAST = SECONDS * 0.99;
 
 export async function setUp() {
   const gateway = await Gateway.start({ accounts: { alice: 101, fox: 103, hall: 200, desk: 201 } });
