@@ -119,8 +119,7 @@ fn a_device_that_answers_late_has_it_taken_out_of_the_store_again() {
 fn kept_letters_go_out_one_at_a_time_and_new_ones_stand_behind_them() {
     let mut bench = Bench::new();
     bench.room.available("bob");
-    let load = Action::Load { account: "bob".into() };
-    assert_eq!(bench.actions(), [load.clone()]);
+    assert_eq!(bench.actions(), [Action::Load { account: "bob".into() }]);
     bench.room.on_waiting("bob", Some(kept(1, bench.now)));
     let sent = bench.actions();
     let [Action::Send(first)] = sent[..] else { panic!("{sent:?}") };

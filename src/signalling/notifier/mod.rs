@@ -299,7 +299,7 @@ impl Notifier {
         subscription.dialog.refresh_target(request);
         let moved = subscription.flow != watcher.flow;
         subscription.flow = watcher.flow;
-        subscription.instance = watcher.instance.clone().or(subscription.instance.take());
+        subscription.instance = watcher.instance.clone().or_else(|| subscription.instance.take());
         subscription.expires_at = now + Duration::from_secs(u64::from(expires_secs));
         self.deadlines.disarm(subscription.expires);
         subscription.expires = self.deadlines.arm(subscription.expires_at, Due::Expires(key), "subscription expires");
