@@ -1,6 +1,8 @@
 //! A scripted SIP peer: as much of a user agent as a test needs, with its own retransmissions, so that the engine meets
 //! somebody else's idea of RFC 3261 and not its own.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -61,6 +63,16 @@ pub struct Peer {
     pub provisionals: Vec<u16>,
     /// The SDP that the other side gave.
     pub heard_sdp: Option<String>,
+    /// `+sip.instance` of its Contact.
+    pub instance: Option<String>,
+    /// Does not answer challenges.
+    pub stubborn: bool,
+    /// What it asked beside its calls.
+    pub asks: Vec<beside::Ask>,
+    /// What it was told: MESSAGE and NOTIFY.
+    pub heard: Vec<Message>,
+    /// How it answers those.
+    pub answers_with: u16,
     out: Vec<Vec<u8>>,
     pending: BTreeMap<&'static str, Pending>,
     timers: Vec<(Instant, Timer)>,
@@ -104,6 +116,11 @@ impl Peer {
             registered: false,
             provisionals: Vec::new(),
             heard_sdp: None,
+            instance: None,
+            stubborn: false,
+            asks: Vec::new(),
+            heard: Vec::new(),
+            answers_with: 200,
             out: Vec::new(),
             pending: BTreeMap::new(),
             timers: Vec::new(),
@@ -162,11 +179,13 @@ impl Peer {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.pending.values().map(|p| p.next).chain(self.timers.iter().map(|(at, _)| *at)).min()
+        let own = self.pending.values().map(|p| p.next).chain(self.timers.iter().map(|(at, _)| *at));
+        own.chain(self.next_ask()).min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
+        self.on_ask_timeout(now);
         let mut gave_up = Vec::new();
         let mut again = Vec::new();
         for (what, pending) in &mut self.pending {
@@ -213,8 +232,9 @@ impl Peer {
         self.cseq += 1;
         let (via, contact, cseq, name) = (self.via(), self.contact(), self.cseq, self.name.clone());
         let authorization = authorization.map(|a| format!("Authorization: {a}\r\n")).unwrap_or_default();
+        let instance = self.instance.as_ref().map(|i| format!(";reg-id=1;+sip.instance=\"{i}\"")).unwrap_or_default();
         let text = format!(
-            "REGISTER sip:sim.test SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: <sip:{name}@sim.test>;tag=r{name}\r\nTo: <sip:{name}@sim.test>\r\nCall-ID: reg-{name}\r\nCSeq: {cseq} REGISTER\r\nContact: {contact};expires=600\r\n{authorization}Content-Length: 0\r\n\r\n"
+            "REGISTER sip:sim.test SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: <sip:{name}@sim.test>;tag=r{name}\r\nTo: <sip:{name}@sim.test>\r\nCall-ID: reg-{name}\r\nCSeq: {cseq} REGISTER\r\nContact: {contact}{instance};expires=600\r\n{authorization}Content-Length: 0\r\n\r\n"
         );
         self.send_until("REGISTER", text.into_bytes());
     }
@@ -301,6 +321,9 @@ impl Peer {
         let status = response.status().expect("a response");
         let cseq = response.cseq().expect("CSeq");
         let method = Method::of(cseq.method);
+        if self.on_ask_response(response) {
+            return;
+        }
         if method == Method::Register && cseq.number == self.cseq && self.pending_or_reliable("REGISTER") {
             self.pending.remove("REGISTER");
             match status {
@@ -458,6 +481,7 @@ impl Peer {
                 self.pending.remove("final");
                 self.dialog = None;
             }
+            Method::Message | Method::Notify => self.on_beside(request, &branch),
             other => panic!("{}: unexpected {other:?}", self.name),
         }
     }

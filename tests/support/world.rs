@@ -13,6 +13,7 @@ use ringway::policy::dialplan::{self, Dialplan};
 use ringway::policy::profile::{self, DigestAlgorithm, Profile};
 use ringway::signalling::call::CallTimes;
 use ringway::signalling::engine::{Engine, EngineConfig, Input, Output, Peer as TrustedPeer};
+use ringway::signalling::message::{KeepError, Kept, KeptLetter, Letter, MAX_KEPT, Waiting};
 use ringway::signalling::record::{CallRecord, TraceRecord};
 use ringway::signalling::registrar::RegistrarLimits;
 use ringway::signalling::{Connection, ConnectionId, Flow};
@@ -20,6 +21,8 @@ use ringway::wire::sdp::Fingerprint;
 
 use super::peer::Peer;
 
+/// How long the store takes to answer.
+const STORE: Duration = Duration::from_millis(2);
 pub const GATEWAY: &str = "10.0.0.1:5060";
 
 /// What the network does to each datagram.
@@ -57,6 +60,9 @@ pub struct World {
     pub plans: Vec<SessionPlan>,
     /// All remote ends that media was told.
     pub remotes: Vec<(SessionId, Side, LegRemote)>,
+    /// What the store keeps, by account.
+    pub kept: BTreeMap<String, Vec<KeptLetter>>,
+    letters: u64,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
     serial: u64,
@@ -102,6 +108,8 @@ impl World {
             sessions: BTreeMap::new(),
             plans: Vec::new(),
             remotes: Vec::new(),
+            kept: BTreeMap::new(),
+            letters: 0,
             rng,
             events: BTreeMap::new(),
             serial: 0,
@@ -195,11 +203,39 @@ impl World {
                     let at = self.now.mono + Duration::from_millis(2);
                     self.schedule(at, Event::ToEngine(Input::Account { query, account: Ok(account) }));
                 }
+                Output::KeepMessage { query, account, letter } => {
+                    let kept = self.keep(account, *letter);
+                    self.schedule(self.now.mono + STORE, Event::ToEngine(Input::MessageKept { query, kept }));
+                }
+                Output::LoadMessages { query, account, taken } => {
+                    let kept = self.kept.entry(account).or_default();
+                    kept.retain(|letter| Some(letter.id) != taken && letter.letter.expires_unix_ms > self.now.unix_ms());
+                    let waiting = Waiting { oldest: kept.first().cloned(), count: kept.len() as u32 };
+                    self.schedule(self.now.mono + STORE, Event::ToEngine(Input::Messages { query, waiting: Ok(waiting) }));
+                }
                 Output::Media(command) => self.on_media(command),
                 Output::Record(record) => self.records.push(*record),
                 Output::Trace(record) => self.ladder.push(*record),
             }
         }
+    }
+
+    fn keep(&mut self, account: String, letter: Letter) -> Result<Kept, KeepError> {
+        let kept = self.kept.entry(account).or_default();
+        if kept.len() >= MAX_KEPT as usize {
+            return Err(KeepError::Full);
+        }
+        self.letters += 1;
+        kept.push(KeptLetter { id: self.letters, letter });
+        Ok(Kept { id: self.letters, count: kept.len() as u32 })
+    }
+
+    /// The device of a peer whose WebSocket has closed comes back over another one.
+    pub fn reconnect(&mut self, old: usize) -> usize {
+        let at = self.add(&self.peers[old].name.clone(), true);
+        let (addr, now) = (self.peers[at].addr, self.now.mono);
+        self.peers[at] = self.peers[old].reconnected(addr, now);
+        at
     }
 
     /// A media half that makes what it is asked for, after a millisecond.
@@ -345,11 +381,13 @@ impl World {
         text
     }
 
-    /// Nothing is left behind: no call, dialog, transaction, question, timer or session.
+    /// Nothing is left behind: no call, dialog, transaction, question, timer or session; no subscription, publication or
+    /// message under way.
     pub fn nothing_left(&self) -> bool {
         let census = self.engine.census();
-        let empty = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers == 0;
-        empty && self.sessions.is_empty()
+        let calls = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers;
+        let beside = census.subscriptions + census.publications + census.messages;
+        calls + beside == 0 && self.sessions.is_empty()
     }
 
     pub fn codecs(&self) -> Vec<(Codec, Option<Codec>)> {

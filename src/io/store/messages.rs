@@ -2,34 +2,20 @@ use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
 use super::calls::whole;
 use super::{Store, StoreError};
-use crate::signalling::message::{KeptLetter, Letter, MAX_KEPT, Waiting};
-
-/// What became of a letter that was to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeptAs {
-    /// It is kept.
-    Id {
-        /// Its name here.
-        id: u64,
-        /// How many wait for the account now.
-        count: u32,
-    },
-    /// The account has [`MAX_KEPT`] already.
-    Full,
-}
+use crate::signalling::message::{Kept, KeptLetter, Letter, MAX_KEPT, Waiting};
 
 impl Store {
-    /// Keeps a letter for an account.
+    /// Keeps a letter for an account; none when it has [`MAX_KEPT`] already.
     ///
     /// # Errors
     /// The database, or no such account (it was removed a moment ago).
-    pub fn keep_message(&mut self, account: &str, letter: &Letter) -> Result<KeptAs, StoreError> {
+    pub fn keep_message(&mut self, account: &str, letter: &Letter) -> Result<Option<Kept>, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now = whole(letter.received_unix_ms);
         let sql = "SELECT count(*) FROM messages WHERE account = ?1 AND expires_unix_ms > ?2";
         let count: u32 = transaction.query_row(sql, params![account, now], |row| row.get(0))?;
         if count >= MAX_KEPT {
-            return Ok(KeptAs::Full);
+            return Ok(None);
         }
         let sql = "INSERT INTO messages (account, sender, content_type, body, received_unix_ms, expires_unix_ms)
             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM accounts WHERE name = ?1)";
@@ -41,7 +27,7 @@ impl Store {
         }
         let id = transaction.last_insert_rowid().unsigned_abs();
         transaction.commit()?;
-        Ok(KeptAs::Id { id, count: count + 1 })
+        Ok(Some(Kept { id, count: count + 1 }))
     }
 
     /// What waits for an account; `unix_ms` is now.
@@ -110,10 +96,7 @@ mod tests {
     }
 
     fn keep(store: &mut Store, account: &str, letter: &Letter) -> u64 {
-        match store.keep_message(account, letter).expect("kept") {
-            KeptAs::Id { id, .. } => id,
-            KeptAs::Full => panic!("full"),
-        }
+        store.keep_message(account, letter).expect("asked").expect("room").id
     }
 
     #[test]
@@ -122,7 +105,7 @@ mod tests {
         let (first, second) = (letter("grüß dich 🎧\r\n\0".as_bytes(), 10), letter(b"\xff\xfe", 5));
         let mut store = store(&dir);
         let id = keep(&mut store, "bob", &first);
-        assert_eq!(store.keep_message("bob", &second).expect("kept"), KeptAs::Id { id: id + 1, count: 2 });
+        assert_eq!(store.keep_message("bob", &second).expect("kept"), Some(Kept { id: id + 1, count: 2 }));
         drop(store);
         let mut store = dir.open("a.org");
         let waiting = store.waiting_messages("bob", 20).expect("read");
@@ -161,7 +144,7 @@ mod tests {
         for _ in 0..MAX_KEPT {
             keep(&mut store, "bob", &letter(b"b", 10));
         }
-        assert_eq!(store.keep_message("bob", &letter(b"b", 10)).expect("asked"), KeptAs::Full);
+        assert_eq!(store.keep_message("bob", &letter(b"b", 10)).expect("asked"), None);
         keep(&mut store, "alice", &letter(b"a", 10));
         // What is too old takes no room.
         keep(&mut store, "bob", &letter(b"b", 5_000));

@@ -25,7 +25,6 @@ use rusqlite::Connection;
 pub use accounts::{AccountSummary, MIN_PASSWORD_CHARS, NewAccount};
 pub use calls::{CallMatch, MAX_TRACE_AGE_DAYS, MAX_TRACE_ROWS};
 pub use error::StoreError;
-pub use messages::KeptAs;
 pub use thread::{QueueFull, StoreHandle, StoreThread};
 
 use crate::policy::account::Ha1;

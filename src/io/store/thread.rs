@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
-use super::{KeptAs, MAX_TRACE_ROWS, Store, StoreError};
+use super::{MAX_TRACE_ROWS, Store, StoreError};
 use crate::policy::account::Account;
-use crate::signalling::message::{Letter, Waiting};
+use crate::signalling::message::{Kept, Letter, Waiting};
 use crate::signalling::record::{CallRecord, TraceRecord};
 
 const QUEUE: usize = 8192;
@@ -39,7 +39,7 @@ type Reply<T> = Box<dyn FnOnce(u64, Result<T, StoreError>) + Send>;
 
 enum Request {
     Account { token: u64, wanted: String, reply: Reply<Option<Account>> },
-    Keep { token: u64, account: String, letter: Box<Letter>, reply: Reply<KeptAs> },
+    Keep { token: u64, account: String, letter: Box<Letter>, reply: Reply<Option<Kept>> },
     Waiting { token: u64, account: String, taken: Option<u64>, reply: Reply<Waiting> },
     Record(Box<CallRecord>),
     Trace(TraceRecord),
@@ -100,7 +100,7 @@ impl StoreHandle {
         self.queue.try_send(request).map_err(|_| QueueFull)
     }
 
-    /// Keeps a letter for an account; `reply` as for [`StoreHandle::account`].
+    /// Keeps a letter for an account (none: it has too many); `reply` as for [`StoreHandle::account`].
     ///
     /// # Errors
     /// The queue is full: `reply` will not be called.
@@ -109,7 +109,7 @@ impl StoreHandle {
         token: u64,
         account: String,
         letter: Letter,
-        reply: impl FnOnce(u64, Result<KeptAs, StoreError>) + Send + 'static,
+        reply: impl FnOnce(u64, Result<Option<Kept>, StoreError>) + Send + 'static,
     ) -> Result<(), QueueFull> {
         let request = Request::Keep { token, account, letter: Box::new(letter), reply: Box::new(reply) };
         self.queue.try_send(request).map_err(|_| QueueFull)

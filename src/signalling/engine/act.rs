@@ -29,7 +29,7 @@ impl Engine {
             Action::Cancel => {
                 if let Invite::Uac { client: Some(client), .. } = self.calls[key].leg(Side::B).invite {
                     let mut sent = Vec::new();
-                    self.transactions.cancel(now.mono, client, Owner { call: key, kind: Kind::Aside }, &mut sent);
+                    self.transactions.cancel(now.mono, client, Owner::Call { call: key, kind: Kind::Aside }, &mut sent);
                     self.transmit(now, sent, out);
                 }
             }
@@ -127,7 +127,7 @@ impl Engine {
             .header("Contact", contact)
             .header("Allow", ALLOW)
             .body("application/sdp", sdp.as_bytes());
-        let owner = Owner { call: key, kind: Kind::Invite };
+        let owner = Owner::Call { call: key, kind: Kind::Invite };
         let mut sent = Vec::new();
         let client =
             self.transactions.send_request(now.mono, Method::Invite, &branch, flow, bytes.into(), owner, Some(id), &mut sent);
@@ -159,7 +159,7 @@ impl Engine {
         let call = &mut self.calls[key];
         let id = call.id.clone();
         let bytes = call.leg_mut(side).dialog.request(Method::Bye, &via, MAX_FORWARDS).end();
-        if closed || !self.bye(now, Owner { call: key, kind: Kind::Bye(side) }, &branch, flow, bytes, id, out) {
+        if closed || !self.bye(now, Owner::Call { call: key, kind: Kind::Bye(side) }, &branch, flow, bytes, id, out) {
             self.calls[key].on_bye_done(side);
         }
     }
@@ -194,7 +194,7 @@ impl Engine {
         let (branch, via) = self.via(flow);
         let bye = dialog.request(Method::Bye, &via, MAX_FORWARDS).end();
         // A peer that has no room to be told hears nothing more from us, and ends it by itself.
-        self.bye(now, Owner { call: key, kind: Kind::Aside }, &branch, flow, bye, id, out);
+        self.bye(now, Owner::Call { call: key, kind: Kind::Aside }, &branch, flow, bye, id, out);
     }
 
     /// Where a request within a leg's dialog goes: over the flow that the peer used, or, to a peer that is where it says it

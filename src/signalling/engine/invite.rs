@@ -18,12 +18,12 @@ use crate::signalling::transaction::ServerId;
 use crate::wire::sip::{Message, escape_user, quote};
 
 /// Where leg B goes, before there is a leg.
-struct Destination {
+pub(super) struct Destination {
     who: String,
-    flow: Flow,
+    pub(super) flow: Flow,
     profile: Profile,
     /// The Request-URI.
-    uri: String,
+    pub(super) uri: String,
     /// To, without tag.
     to: String,
 }
@@ -190,7 +190,7 @@ impl Engine {
     }
 
     /// From toward leg B: an account is who the directory says it is, whatever its own From said; a trusted peer is believed.
-    fn caller_id(&self, invite: &Message, caller: &Party) -> String {
+    pub(super) fn caller_id(&self, invite: &Message, caller: &Party) -> String {
         let domain = &self.config.domain;
         match caller {
             Party::Account(account) => {
@@ -221,7 +221,7 @@ impl Engine {
         })
     }
 
-    fn destination_of_peer(&self, name: &str, number: &str) -> Option<Destination> {
+    pub(super) fn destination_of_peer(&self, name: &str, number: &str) -> Option<Destination> {
         let peer = self.config.peer_named(name)?;
         let local = self.config.udp_toward(peer.address.ip())?;
         let uri = format!("sip:{}@{}", escape_user(number), peer.address);

@@ -11,9 +11,12 @@
 //! What is asked for (an account) and what is commanded (media) are outputs; answers and events come back as inputs.
 
 mod act;
+mod beside;
 mod config;
 mod in_dialog;
 mod invite;
+mod message;
+mod notify;
 mod screen;
 
 use std::collections::BTreeMap;
@@ -33,10 +36,13 @@ use crate::policy::profile::Profile;
 use crate::signalling::auth::{Authenticator, Claim};
 use crate::signalling::call::{Action, Call, CallTimer, Ending, Invite, LegError, LegState};
 use crate::signalling::flow::{Connection, ConnectionId, Flow};
+use crate::signalling::message::{DeliveryKey, KeepError, Kept, Letter, Waiting as WaitingLetters};
+use crate::signalling::notifier::SubscriptionKey;
 use crate::signalling::record::{CallRecord, TraceRecord};
 use crate::signalling::registrar::Registrar;
 use crate::signalling::transaction::{Incoming, ServerId, Table, TransactionEvent, Transmit};
 use crate::wire::sip::{Framing, HeaderName, Message, Method, response_to};
+use beside::Beside;
 use screen::Waiting;
 
 slotmap::new_key_type! {
@@ -81,6 +87,20 @@ pub enum Input {
         /// The account of that name or number, if there is one.
         account: Result<Option<Account>, Unavailable>,
     },
+    /// The store has kept a message, or has not.
+    MessageKept {
+        /// Which question.
+        query: QueryId,
+        /// Under which id.
+        kept: Result<Kept, KeepError>,
+    },
+    /// The store says what waits for an account.
+    Messages {
+        /// Which question.
+        query: QueryId,
+        /// What waits.
+        waiting: Result<WaitingLetters, Unavailable>,
+    },
     /// The media half reports.
     Media(MediaEvent),
     /// The gateway stops: every call is ended.
@@ -106,6 +126,24 @@ pub enum Output {
         /// A name or number, as dialled or as a peer claims it.
         name_or_number: String,
     },
+    /// Keep a message until its addressee can be reached.
+    KeepMessage {
+        /// To answer by ([`Input::MessageKept`]).
+        query: QueryId,
+        /// Its addressee.
+        account: String,
+        /// The message.
+        letter: Box<Letter>,
+    },
+    /// Say what waits for an account.
+    LoadMessages {
+        /// To answer by ([`Input::Messages`]).
+        query: QueryId,
+        /// The account.
+        account: String,
+        /// This one was taken, and is to be removed first.
+        taken: Option<u64>,
+    },
     /// A call has ended.
     Record(Box<CallRecord>),
     /// A message was received or sent.
@@ -114,13 +152,17 @@ pub enum Output {
 
 /// What a client transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
-    call: CallKey,
-    kind: Kind,
+pub(super) enum Owner {
+    /// A call's.
+    Call { call: CallKey, kind: Kind },
+    /// A NOTIFY of this CSeq number.
+    Notify(SubscriptionKey, u32),
+    /// A message to one of its addressee's devices.
+    Letter(DeliveryKey),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Invite,
     Bye(Side),
     /// CANCEL, or the BYE to a branch that was not taken: whatever is answered, nothing follows from it.
@@ -146,6 +188,7 @@ pub struct Engine {
     waiting: BTreeMap<QueryId, Waiting>,
     deadlines: Deadlines<(CallKey, CallTimer)>,
     armed: BTreeMap<(CallKey, CallTimer), DeadlineKey>,
+    beside: Beside,
     next_id: u64,
     /// The call that the message in hand belongs to, for its trace.
     in_hand: Option<Arc<str>>,
@@ -157,6 +200,7 @@ impl Engine {
     pub fn new(config: EngineConfig, mut rng: Rng) -> Self {
         Self {
             transactions: Table::new(config.max_transactions),
+            beside: Beside::new(config.domain.clone()),
             registrar: Registrar::new(config.registrar),
             authenticator: Authenticator::new(config.domain.clone(), config.nonce_lifetime, &mut rng),
             config: Arc::new(config),
@@ -184,21 +228,28 @@ impl Engine {
             Input::Closed { connection } => self.on_closed(now, connection, out),
             Input::Message { flow, bytes } => self.on_bytes(now, flow, bytes, out),
             Input::Account { query, account } => self.on_account(now, query, account, out),
+            Input::MessageKept { query, kept } => self.on_kept(now, query, kept),
+            Input::Messages { query, waiting } => self.on_waiting(now, query, waiting, out),
             Input::Media(event) => self.on_media(now, event, out),
             Input::ShutDown => self.on_shut_down(now, out),
         }
         self.in_hand = None;
+        self.tend(now, out);
     }
 
     /// The earliest deadline and its name.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        [self.transactions.poll_timeout(), self.registrar.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+        let beside = [self.beside.notifier.poll_timeout(), self.beside.messenger.poll_timeout()];
+        let own = [self.transactions.poll_timeout(), self.registrar.poll_timeout(), self.deadlines.next()];
+        own.into_iter().chain(beside).flatten().min()
     }
 
     /// Fires all that is due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         self.registrar.handle_timeout(now.mono);
+        self.beside.notifier.handle_timeout(now.mono);
+        self.beside.messenger.handle_timeout(now);
         let (mut events, mut sent) = (Vec::new(), Vec::new());
         self.transactions.handle_timeout(now.mono, &mut events, &mut sent);
         self.transmit(now, sent, out);
@@ -210,11 +261,13 @@ impl Engine {
             }
             self.with_call(now, key, out, |call, acts| call.on_timer(timer, now, acts));
         }
+        self.tend(now, out);
     }
 
     fn on_closed(&mut self, now: Now, connection: ConnectionId, out: &mut Vec<Output>) {
         let flow = Flow::WebSocket(connection);
         self.registrar.flow_closed(flow);
+        self.beside.notifier.flow_closed(now.mono, flow);
         self.waiting.retain(|_, waiting| waiting.flow != flow);
         let mut events = Vec::new();
         self.transactions.flow_closed(flow, &mut events);
@@ -229,11 +282,15 @@ impl Engine {
 
     fn on_transaction_events(&mut self, now: Now, events: Vec<TransactionEvent<Owner>>, out: &mut Vec<Output>) {
         for TransactionEvent::NoResponse(_, owner) in events {
-            self.with_call(now, owner.call, out, |call, acts| match owner.kind {
-                Kind::Invite => call.on_failure(LegError::NoResponse, now, acts),
-                Kind::Bye(side) => call.on_bye_done(side),
-                Kind::Aside => {}
-            });
+            match owner {
+                Owner::Call { call, kind } => self.with_call(now, call, out, |call, acts| match kind {
+                    Kind::Invite => call.on_failure(LegError::NoResponse, now, acts),
+                    Kind::Bye(side) => call.on_bye_done(side),
+                    Kind::Aside => {}
+                }),
+                Owner::Notify(key, cseq) => self.beside.notifier.on_silence(now.mono, key, cseq),
+                Owner::Letter(key) => self.beside.messenger.on_response(now, key, 408),
+            }
         }
     }
 
@@ -332,12 +389,15 @@ impl Engine {
         let owner = self.transactions.receive_response(now.mono, response, &mut sent);
         self.transmit(now, sent, out);
         let Some((_, owner)) = owner else { return };
-        match owner.kind {
-            Kind::Invite => self.on_invite_response(now, owner.call, response, out),
-            Kind::Bye(side) if response.status() >= Some(200) => {
-                self.with_call(now, owner.call, out, |call, _| call.on_bye_done(side));
+        let status = response.status().unwrap_or_default();
+        match owner {
+            Owner::Call { call, kind: Kind::Invite } => self.on_invite_response(now, call, response, out),
+            Owner::Call { call, kind: Kind::Bye(side) } if status >= 200 => {
+                self.with_call(now, call, out, |call, _| call.on_bye_done(side));
             }
-            Kind::Bye(_) | Kind::Aside => {}
+            Owner::Notify(key, cseq) if status >= 200 => self.beside.notifier.on_response(now.mono, key, cseq, status),
+            Owner::Letter(key) => self.beside.messenger.on_response(now, key, status),
+            Owner::Call { .. } | Owner::Notify(..) => {}
         }
     }
 
@@ -446,6 +506,7 @@ impl Engine {
     /// Lets a call act, carries its actions out, and writes its record when it has finished.
     fn with_call(&mut self, now: Now, key: CallKey, out: &mut Vec<Output>, act: impl FnOnce(&mut Call, &mut Vec<Action>)) {
         let Some(call) = self.calls.get_mut(key) else { return };
+        self.beside.stirred.insert(key);
         self.in_hand.get_or_insert_with(|| call.id.clone());
         let mut actions = Vec::new();
         act(call, &mut actions);
@@ -495,6 +556,9 @@ impl Engine {
             waiting: self.waiting.len(),
             bindings: self.registrar.len(),
             call_timers: self.deadlines.len(),
+            subscriptions: self.beside.notifier.len().0,
+            publications: self.beside.notifier.len().1,
+            messages: self.beside.messenger.len() + self.beside.asked.len() + self.beside.senders.len(),
         }
     }
 
@@ -520,6 +584,12 @@ pub struct Census {
     pub bindings: usize,
     /// Armed timers of calls.
     pub call_timers: usize,
+    /// Watchers of accounts.
+    pub subscriptions: usize,
+    /// What accounts have published of themselves.
+    pub publications: usize,
+    /// Messages under way, their senders that wait, and questions to the store.
+    pub messages: usize,
 }
 
 /// The bytes with what a digest proves blanked: who sees a trace shall not be able to guess passwords offline.

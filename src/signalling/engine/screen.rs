@@ -7,13 +7,14 @@ use crate::base::Now;
 use crate::policy::account::Account;
 use crate::signalling::auth::Claim;
 use crate::signalling::flow::Flow;
+use crate::signalling::notifier::ALLOW_EVENTS;
 use crate::signalling::registrar::RegisterError;
 use crate::signalling::transaction::{ServerId, Transmit};
 use crate::wire::sip::digest::{Algorithm, Credentials};
 use crate::wire::sip::{HeaderName, Message, Method, NameAddr, Scheme, Writer, response_to};
 
 /// What the gateway answers to; also what 405 and 501 say.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, MESSAGE, SUBSCRIBE, PUBLISH";
 /// Extensions that may be required of us: RFC 5626's is the registrar's.
 const SUPPORTED: [&str; 1] = ["outbound"];
 
@@ -40,6 +41,10 @@ pub(super) enum Stage {
     Proof { credentials: Box<Credentials>, algorithm: Algorithm },
     /// The account that it dials.
     Callee { caller: Party },
+    /// The account that it writes to.
+    Addressee { sender: Party },
+    /// The account that it watches.
+    Watched { subscriber: String },
 }
 
 /// A request that waits for the directory.
@@ -51,15 +56,17 @@ pub(super) struct Waiting {
 }
 
 impl Engine {
-    /// What an INVITE or REGISTER that needs proof brings along; none for all else, and for a trusted peer.
+    /// What a request that needs proof brings along; none for those that need none: within a dialog, whose tags prove
+    /// enough, and from a trusted peer. A SUBSCRIBE always does: its NOTIFYs go where it came from.
     pub(super) fn claim(&self, now: Now, method: Method, flow: Flow, request: &Message) -> Option<Claim> {
         let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
         let needs_proof = match method {
-            Method::Register => true,
-            Method::Invite => self.trusted_peer(flow).is_none(),
-            _ => false,
+            Method::Ack | Method::Cancel => false,
+            Method::Subscribe => true,
+            Method::Register | Method::Publish => !in_dialog,
+            _ => !in_dialog && self.trusted_peer(flow).is_none(),
         };
-        if !needs_proof || in_dialog {
+        if !needs_proof {
             return None;
         }
         let lines = request.lines(HeaderName::Authorization).chain(request.lines(HeaderName::ProxyAuthorization));
@@ -88,16 +95,30 @@ impl Engine {
             let writer = headers.into_iter().fold(writer, |w, (name, value)| w.header(name, value));
             return self.finish(now, &arrived, status, writer.end(), out);
         }
-        if arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
+        if claim.is_none() && arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_dialog_request(now, method, arrived, out);
         }
-        match method {
-            Method::Options => {
-                let writer = self.response(&arrived, 200, "").header("Allow", ALLOW).header("Accept", "application/sdp");
+        self.authenticate(now, arrived, claim, out);
+    }
+
+    /// What one who is known wants.
+    fn serve(&mut self, now: Now, arrived: Arrived, who: Party, out: &mut Vec<Output>) {
+        let method = arrived.request.method().expect("only requests are served");
+        match (method, who) {
+            (Method::Register, Party::Account(account)) => self.register(now, &arrived, &account, out),
+            (Method::Subscribe, Party::Account(account)) => self.on_subscribe(now, arrived, account, out),
+            (Method::Publish, Party::Account(account)) => self.on_publish(now, &arrived, &account, out),
+            (Method::Invite, who) => self.look_up_callee(now, arrived, who, out),
+            (Method::Message, who) => self.look_up_addressee(now, arrived, who, out),
+            (Method::Options, _) => {
+                let writer = self
+                    .response(&arrived, 200, "")
+                    .header("Allow", ALLOW)
+                    .header("Allow-Events", ALLOW_EVENTS)
+                    .header("Accept", "application/sdp, application/pidf+xml, text/plain");
                 self.finish(now, &arrived, 200, writer.end(), out);
             }
-            Method::Bye => self.refuse(now, &arrived, 481, "", out),
-            Method::Invite | Method::Register => self.authenticate(now, arrived, claim, out),
+            (Method::Bye, _) => self.refuse(now, &arrived, 481, "", out),
             _ => {
                 let writer = self.response(&arrived, 405, "").header("Allow", ALLOW);
                 self.finish(now, &arrived, 405, writer.end(), out);
@@ -111,7 +132,7 @@ impl Engine {
             return self.ask(arrived, Stage::Proof { credentials, algorithm }, name, out);
         }
         match self.trusted_peer(arrived.flow).map(|peer| peer.name.clone()) {
-            Some(peer) => self.look_up_callee(now, arrived, Party::Peer(peer), out),
+            Some(peer) => self.serve(now, arrived, Party::Peer(peer), out),
             None => self.challenge(now, &arrived, out),
         }
     }
@@ -165,13 +186,14 @@ impl Engine {
         };
         match stage {
             Stage::Callee { caller } => self.route(now, arrived, caller, account, out),
+            Stage::Addressee { sender } => self.on_message(now, arrived, &sender, account, out),
+            Stage::Watched { subscriber } => self.on_watched(now, arrived, subscriber, account, out),
             Stage::Proof { credentials, algorithm } => {
                 let method = arrived.request.method().expect("only requests wait");
                 let proven = self.authenticator.verify(now, &credentials, algorithm, method.as_str(), account.as_ref());
                 match account.filter(|_| proven) {
                     None => self.challenge(now, &arrived, out),
-                    Some(account) if method == Method::Register => self.register(now, &arrived, &account, out),
-                    Some(account) => self.look_up_callee(now, arrived, Party::Account(account), out),
+                    Some(account) => self.serve(now, arrived, Party::Account(account), out),
                 }
             }
         }
@@ -198,6 +220,7 @@ impl Engine {
                     writer = writer.header("Require", "outbound");
                 }
                 self.finish(now, arrived, 200, writer.end(), out);
+                self.on_registered(now, &account.name, arrived.flow);
             }
             Err(RegisterError::BadContact) => self.refuse(now, arrived, 400, "Contact cannot be used", out),
             Err(RegisterError::OutOfOrder) => self.refuse(now, arrived, 500, "CSeq is out of order", out),

@@ -112,6 +112,15 @@ pub struct Waiting {
     pub count: u32,
 }
 
+/// A letter is in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Under this name.
+    pub id: u64,
+    /// With so many for the account, itself among them.
+    pub count: u32,
+}
+
 /// Why the store has not kept a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepError {
