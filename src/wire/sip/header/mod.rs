@@ -2,8 +2,10 @@
 
 mod cseq;
 mod name_addr;
+mod replaces;
 mod via;
 
 pub use cseq::CSeq;
 pub use name_addr::NameAddr;
+pub use replaces::Replaces;
 pub use via::{Via, stamp_via};
