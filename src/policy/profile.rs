@@ -31,6 +31,15 @@ pub struct Profile {
     pub ptime_ms: u8,
     /// Whether telephone events (RFC 4733) are offered and accepted.
     pub telephone_event: bool,
+    /// How key presses are sent to it. What is sent by it is taken however it comes.
+    pub dtmf: Dtmf,
+    /// Whether its audio is passed on while it holds the other side: it plays music itself.
+    pub plays_hold_music: bool,
+    /// Seconds between session refreshes (RFC 4028) that our INVITEs ask for and our answers grant at most; 0 asks for none.
+    #[serde(deserialize_with = "session_expires_secs")]
+    pub session_expires_secs: u32,
+    /// Whether provisional responses with a description are acknowledged (RFC 3262) where it can do so.
+    pub reliable_provisional: bool,
     /// Digest challenges in the order in which they stand in a 401 or 407.
     #[serde(deserialize_with = "some")]
     pub digest: Vec<DigestAlgorithm>,
@@ -56,6 +65,23 @@ pub enum Prefer {
     Opus,
     /// The other leg's codec first, so that nothing is decoded where both sides have it.
     Passthrough,
+}
+
+/// How key presses reach a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Dtmf {
+    /// As RTP events; as tones where it did not agree to events.
+    #[serde(rename = "rfc4733")]
+    Events,
+    /// INFO with `application/dtmf-relay`: key and length.
+    #[serde(rename = "info-relay")]
+    InfoRelay,
+    /// INFO with `application/dtmf`: the key alone.
+    #[serde(rename = "info")]
+    Info,
+    /// As tones in the audio; its own are listened for.
+    #[serde(rename = "tones")]
+    Tones,
 }
 
 /// A digest algorithm (RFC 8760).
@@ -109,6 +135,14 @@ fn some<'de, D: Deserializer<'de>, T: Deserialize<'de> + PartialEq>(from: D) -> 
         return Err(D::Error::invalid_value(Unexpected::Other("an entry twice"), &"each entry once"));
     }
     Ok(list)
+}
+
+/// RFC 4028 section 4: 90 s is the least.
+fn session_expires_secs<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    use serde::de::{Error as _, Unexpected};
+    let secs = i64::deserialize(from)?;
+    let fits = u32::try_from(secs).ok().filter(|secs| *secs == 0 || (90..=86_400).contains(secs));
+    fits.ok_or_else(|| D::Error::invalid_value(Unexpected::Signed(secs), &"0, or 90 to 86400"))
 }
 
 /// What G.711 and Opus both can do: Opus frames are 10, 20, 40 or 60 ms long (RFC 6716 section 2.1.4).

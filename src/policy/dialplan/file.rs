@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::{Caller, Dialplan, Rule, Target, Test, TestCaller};
+use super::{Caller, Dialplan, Order, Rule, Target, Test, TestCaller};
 use crate::policy::source::{self, Place, PolicyError, line_of};
 
 /// Which numbers a rule is for: each sign stands for itself, `X` for a digit, a `.` at the end for one or more of anything.
@@ -66,8 +66,13 @@ impl From {
 pub(super) enum To {
     Echo,
     Tone(u16),
+    /// Whoever has the dialled number.
     Account,
+    /// This one, whatever was dialled.
+    Named(String),
     Peer(String),
+    /// Those that the rule's `members` name.
+    Group,
     Refuse(u16),
 }
 
@@ -76,6 +81,8 @@ impl To {
         match text.split_once(':').map_or((text, None), |(word, value)| (word, Some(value))) {
             ("echo", None) => Some(Self::Echo),
             ("account", None) => Some(Self::Account),
+            ("account", Some(name)) if !name.is_empty() => Some(Self::Named(name.to_lowercase())),
+            ("group", None) => Some(Self::Group),
             // Half of G.711's 8,000 samples a second is the highest pitch that can be heard at the other end.
             ("tone", Some(hz)) => hz.parse().ok().filter(|hz| (50..4000).contains(hz)).map(Self::Tone),
             ("refuse", Some(status)) => status.parse().ok().filter(|status| (400..700).contains(status)).map(Self::Refuse),
@@ -85,9 +92,44 @@ impl To {
     }
 }
 
+/// One of a group, or where a call is forwarded: an account, or a peer with the number that it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Member {
+    Account(String),
+    /// Without a number, the one that was dialled.
+    Peer(String, Option<String>),
+}
+
+impl Member {
+    fn parse(text: &str) -> Option<Self> {
+        let (word, number) = text.split_once(' ').map_or((text, None), |(word, number)| (word, Some(number.trim())));
+        match (To::parse(word)?, number) {
+            (To::Named(name), None) => Some(Self::Account(name)),
+            (To::Peer(peer), number) => Some(Self::Peer(peer, number.map(str::to_owned))),
+            _ => None,
+        }
+    }
+
+    pub(super) fn target(&self, dialled: &str) -> Target {
+        match self {
+            Self::Account(name) => Target::Account(name.clone()),
+            Self::Peer(peer, number) => {
+                Target::Peer { peer: peer.clone(), number: number.clone().unwrap_or_else(|| dialled.to_owned()) }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        source::text_as(value, MEMBER, Self::parse)
+    }
+}
+
 const DIAL: &str = "a number such as \"600\", \"06X\" (X is a digit) or \"0.\" (a dot at the end is one or more of anything)";
 const FROM: &str = "\"any\", \"account\" or \"peer:NAME\"";
-const TO: &str = "\"echo\", \"tone:440\" (50 to 3999 Hz), \"account\", \"peer:NAME\" or \"refuse:403\" (400 to 699)";
+const TO: &str = "\"echo\", \"tone:440\" (50 to 3999 Hz), \"account\", \"account:NAME\", \"peer:NAME\", \"group\" or \"refuse:403\" (400 to 699)";
+const MEMBER: &str = "\"account:NAME\", \"peer:NAME\" or \"peer:NAME NUMBER\"";
 const TEST_FROM: &str = "\"account\", \"account:NAME\" or \"peer:NAME\"";
 const EXPECT: &str = "what `to` may be; for a peer with the number it is sent, as \"peer:pbx 0123\"";
 
@@ -116,6 +158,15 @@ struct RawRule {
     strip: Option<Spanned<u8>>,
     #[serde(default)]
     prepend: Option<Spanned<String>>,
+    #[serde(default)]
+    members: Vec<Member>,
+    #[serde(default, deserialize_with = "order")]
+    ring: Option<Order>,
+    #[serde(default, deserialize_with = "ring_secs")]
+    ring_secs: Option<u32>,
+    busy: Option<Member>,
+    no_answer: Option<Member>,
+    unregistered: Option<Member>,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +199,19 @@ fn to<'de, D: Deserializer<'de>>(value: D) -> Result<To, D::Error> {
     source::text_as(value, TO, To::parse)
 }
 
+fn order<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Order>, D::Error> {
+    source::text_as(value, "\"together\" or \"in turn\"", |text| match text {
+        "together" => Some(Order::Together),
+        "in turn" => Some(Order::InTurn),
+        _ => None,
+    })
+    .map(Some)
+}
+
+fn ring_secs<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
+    source::whole::<_, _, 5, 600>(value).map(Some)
+}
+
 fn test_from<'de, D: Deserializer<'de>>(value: D) -> Result<TestCaller, D::Error> {
     source::text_as(value, TEST_FROM, |text| match text.split_once(':') {
         None if text == "account" => Some(somebody()),
@@ -164,7 +228,8 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Dialplan, PolicyError> {
     for spanned in raw.rule {
         let span = spanned.span();
         let line = line_of(text, span.start);
-        let RawRule { name, dial, account, from, to, strip, prepend } = spanned.into_inner();
+        let raw = spanned.into_inner();
+        let RawRule { name, dial, account, from, to, strip, prepend, members, ring, .. } = raw;
         if dial.is_some() == account {
             let found = if account { "both" } else { "neither" };
             return Err(PolicyError::expected(place(span), "rule", "either `dial` or `account = true`", found));
@@ -178,8 +243,32 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Dialplan, PolicyError> {
         if let (Some((key, span)), false) = (renumbered, matches!(to, To::Peer(_))) {
             return Err(PolicyError::expected(place(span), key, "it only beside `to = \"peer:NAME\"`", "another target"));
         }
+        if (to == To::Group) == members.is_empty() || (ring.is_some() && to != To::Group) {
+            let found = if to == To::Group { "no members" } else { "another target" };
+            return Err(PolicyError::expected(place(span), "rule", "`members` (and `ring`) just beside `to = \"group\"`", found));
+        }
+        let rings = matches!(to, To::Account | To::Named(_) | To::Peer(_) | To::Group);
+        let forwards = [&raw.busy, &raw.no_answer, &raw.unregistered].into_iter().any(Option::is_some);
+        if !rings && (forwards || raw.ring_secs.is_some()) {
+            let expected = "`ring_secs`, `busy`, `no_answer` and `unregistered` only where somebody is rung";
+            return Err(PolicyError::expected(place(span), "rule", expected, "another target"));
+        }
         let strip = strip.map_or(0, |strip| usize::from(strip.into_inner()));
-        rules.push(Rule { name, line, dial, from, to, strip, prepend: prepend.map(Spanned::into_inner).unwrap_or_default() });
+        rules.push(Rule {
+            name,
+            line,
+            dial,
+            from,
+            to,
+            strip,
+            prepend: prepend.map(Spanned::into_inner).unwrap_or_default(),
+            members,
+            order: ring.unwrap_or(Order::Together),
+            ring_secs: raw.ring_secs,
+            busy: raw.busy,
+            no_answer: raw.no_answer,
+            unregistered: raw.unregistered,
+        });
     }
     let mut tests = Vec::with_capacity(raw.test.len());
     for spanned in raw.test {
@@ -189,10 +278,12 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Dialplan, PolicyError> {
             PolicyError::expected(place(expect.span()), "test.expect", expected, format!("\"{}\"", expect.as_ref()))
         };
         let expect = match expected(expect.as_ref(), &dial).ok_or_else(|| wrong(EXPECT))? {
-            Expected::Target(target) => target,
+            Expected::Target(target) => Some(target),
+            Expected::Group => None,
             Expected::Account => {
                 let name = account.clone();
-                Target::Account(name.ok_or_else(|| wrong("`account = \"NAME\"` beside it: the account that has the number"))?)
+                let name = name.ok_or_else(|| wrong("`account = \"NAME\"` beside it: the account that has the number"))?;
+                Some(Target::Account(name))
             }
         };
         tests.push(Test { line, dial, from, account, expect });
@@ -204,6 +295,8 @@ enum Expected {
     Target(Target),
     /// Whatever account the test says has the number.
     Account,
+    /// Any group.
+    Group,
 }
 
 fn expected(text: &str, dial: &str) -> Option<Expected> {
@@ -211,6 +304,8 @@ fn expected(text: &str, dial: &str) -> Option<Expected> {
     Some(match (To::parse(word)?, number) {
         (To::Account, None) => Expected::Account,
         (To::Account, Some(name)) => Expected::Target(Target::Account(name.to_owned())),
+        (To::Named(name), None) => Expected::Target(Target::Account(name)),
+        (To::Group, None) => Expected::Group,
         (To::Peer(peer), number) => Expected::Target(Target::Peer { peer, number: number.unwrap_or(dial).to_owned() }),
         (_, Some(_)) => return None,
         (To::Echo, None) => Expected::Target(Target::Echo),

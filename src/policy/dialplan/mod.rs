@@ -9,7 +9,7 @@ mod file;
 use std::fmt;
 
 use super::source::PolicyError;
-use file::{From, Pattern, To};
+use file::{From, Member, Pattern, To};
 
 /// What a caller wants, with all that a rule may look at. The account behind `dialled` has been looked up already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,32 @@ pub enum Caller<'a> {
 pub struct Decision {
     /// Where the call goes.
     pub target: Target,
+    /// Where it goes next when nobody takes it.
+    pub forward: Forward,
+    /// How long each of its devices rings, if the rule says so.
+    pub ring_secs: Option<u32>,
     /// For the log, the CDR and `ringway check`: `rule "echo", dialplan/default.toml:12`.
     pub because: String,
+}
+
+/// Where a call goes next, each once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forward {
+    /// Somebody was busy, and nobody answered.
+    pub busy: Option<Target>,
+    /// Nobody answered in time.
+    pub no_answer: Option<Target>,
+    /// No device is there to ring.
+    pub unregistered: Option<Target>,
+}
+
+/// How a group rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// All at once; whoever answers first has the call.
+    Together,
+    /// One after the other.
+    InTurn,
 }
 
 /// Where a call goes.
@@ -51,6 +75,13 @@ pub enum Target {
         peer: String,
         /// The user part of the Request-URI toward it.
         number: String,
+    },
+    /// Several accounts or peers; no group among them.
+    Group {
+        /// Who.
+        members: Vec<Target>,
+        /// How they ring.
+        order: Order,
     },
     /// The gateway answers and sends back what it hears.
     Echo,
@@ -71,6 +102,10 @@ impl fmt::Display for Target {
         match self {
             Self::Account(name) => write!(f, "account {name}"),
             Self::Peer { peer, number } => write!(f, "peer:{peer} {number}"),
+            Self::Group { members, order } => {
+                let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+                write!(f, "group of {}{}", members.join(", "), if *order == Order::InTurn { ", in turn" } else { "" })
+            }
             Self::Echo => f.write_str("echo"),
             Self::Tone { hz } => write!(f, "tone:{hz}"),
             Self::Refuse { status } => write!(f, "refuse:{status}"),
@@ -96,6 +131,12 @@ struct Rule {
     to: To,
     strip: usize,
     prepend: String,
+    members: Vec<Member>,
+    order: Order,
+    ring_secs: Option<u32>,
+    busy: Option<Member>,
+    no_answer: Option<Member>,
+    unregistered: Option<Member>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +145,8 @@ struct Test {
     dial: String,
     from: TestCaller,
     account: Option<String>,
-    expect: Target,
+    /// None: any group.
+    expect: Option<Target>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +162,8 @@ pub struct TestOutcome {
     pub place: String,
     /// What it dials.
     pub dial: String,
-    /// What it expects.
-    pub expected: Target,
+    /// What it expects; none: any group.
+    pub expected: Option<Target>,
     /// What the rules say.
     pub found: Decision,
 }
@@ -130,13 +172,17 @@ impl TestOutcome {
     /// Whether the rules do what the test expects.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.expected == self.found.target
+        match &self.expected {
+            Some(expected) => *expected == self.found.target,
+            None => matches!(self.found.target, Target::Group { .. }),
+        }
     }
 }
 
 impl fmt::Display for TestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place, dial, expected, found } = self;
+        let expected = expected.as_ref().map_or_else(|| "group".to_owned(), Target::to_string);
         if self.passed() {
             write!(f, "{place}: {dial} -> {expected}, by {}", found.because)
         } else {
@@ -160,9 +206,18 @@ impl Dialplan {
     /// Where a call goes: the first rule that matches decides; when none does, 404.
     #[must_use]
     pub fn route(&self, intent: &Intent<'_>) -> Decision {
-        let decide = |rule: &Rule| Some(Decision { target: rule.target(intent)?, because: rule.because(&self.file) });
+        let decide = |rule: &Rule| {
+            Some(Decision {
+                target: rule.target(intent)?,
+                forward: rule.forward(intent.dialled),
+                ring_secs: rule.ring_secs,
+                because: rule.because(&self.file),
+            })
+        };
         self.rules.iter().find_map(decide).unwrap_or_else(|| Decision {
             target: Target::Refuse { status: 404 },
+            forward: Forward::default(),
+            ring_secs: None,
             because: format!("no rule of {} matches", self.file),
         })
     }
@@ -204,7 +259,9 @@ impl Dialplan {
         self.rules.iter().flat_map(|rule| {
             let to = if let To::Peer(name) = &rule.to { Some(name) } else { None };
             let from = if let From::Peer(name) = &rule.from { Some(name) } else { None };
-            to.into_iter().chain(from).map(|name| (name.as_str(), rule.because(&self.file)))
+            let members = rule.members.iter().chain(&rule.busy).chain(&rule.no_answer).chain(&rule.unregistered);
+            let members = members.filter_map(|member| if let Member::Peer(name, _) = member { Some(name) } else { None });
+            to.into_iter().chain(from).chain(members).map(|name| (name.as_str(), rule.because(&self.file)))
         })
     }
 }
@@ -224,8 +281,18 @@ impl Rule {
             To::Refuse(status) => Target::Refuse { status: *status },
             // A number that no account has is for the rules below.
             To::Account => Target::Account(intent.account?.to_owned()),
+            To::Named(name) => Target::Account(name.clone()),
             To::Peer(peer) => Target::Peer { peer: peer.clone(), number: self.number(intent.dialled) },
+            To::Group => Target::Group {
+                members: self.members.iter().map(|member| member.target(intent.dialled)).collect(),
+                order: self.order,
+            },
         })
+    }
+
+    fn forward(&self, dialled: &str) -> Forward {
+        let target = |member: &Option<Member>| member.as_ref().map(|member| member.target(dialled));
+        Forward { busy: target(&self.busy), no_answer: target(&self.no_answer), unregistered: target(&self.unregistered) }
     }
 
     fn number(&self, dialled: &str) -> String {

@@ -1,8 +1,12 @@
+use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::plan::LegFailure;
+use super::session_timer::SessionTimer;
+use crate::plan::{LegFailure, LegId, LegPlan, LegStats, Source};
+use crate::policy::dialplan::Caller;
 use crate::signalling::dialog::Dialog;
 use crate::signalling::flow::Flow;
 use crate::signalling::offer::OfferAnswer;
@@ -12,21 +16,21 @@ use crate::wire::sip::Message;
 /// Where one leg's INVITE stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LegState {
-    /// A: its INVITE waits for our final response.
+    /// Its INVITE waits for our final response.
     Incoming,
-    /// A: our 2xx waits for its ACK.
+    /// Our 2xx waits for its ACK.
     Answering,
-    /// A: as before, and the call has ended: BYE follows the ACK.
+    /// As before, and the leg has been ended: BYE follows the ACK.
     ByeAfterAck,
-    /// B: not invited.
+    /// Not invited yet.
     Idle,
-    /// B: invited, nothing heard.
+    /// Invited, nothing heard.
     Inviting,
-    /// B: a provisional response came.
+    /// A provisional response came.
     Ringing,
-    /// B: to be cancelled as soon as a provisional response allows it (RFC 3261 section 9.1).
+    /// To be cancelled as soon as a provisional response allows it (RFC 3261 section 9.1).
     CancelPending,
-    /// B: cancelled, the final response is awaited.
+    /// Cancelled, the final response is awaited.
     Cancelling,
     /// The dialog stands.
     Confirmed,
@@ -36,7 +40,7 @@ pub enum LegState {
     Ended,
 }
 
-/// The INVITE of ours or theirs that is being settled on a leg.
+/// The INVITE that made a leg.
 #[derive(Debug, Clone)]
 pub enum Invite {
     /// They invited us: the transaction and the request that we answer.
@@ -48,29 +52,103 @@ pub enum Invite {
     },
     /// We invite them.
     Uac {
-        /// To cancel by; none before it was sent.
-        client: Option<ClientId>,
         /// Max-Forwards of our INVITE: one less than the caller's.
         max_forwards: u8,
     },
 }
 
-impl PartialEq for Invite {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Uas { server: a, .. }, Self::Uas { server: b, .. }) => a == b,
-            (Self::Uac { client: a, .. }, Self::Uac { client: b, .. }) => a == b,
-            _ => false,
+/// Who a leg belongs to, as the dialplan knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Party {
+    /// The account of this name, which has proved it.
+    Account(String),
+    /// The peer of this name.
+    Peer(String),
+}
+
+impl Party {
+    /// As a rule looks at it.
+    #[must_use]
+    pub fn caller(&self) -> Caller<'_> {
+        match self {
+            Self::Account(name) => Caller::Account(name),
+            Self::Peer(name) => Caller::Peer(name),
         }
     }
 }
-impl Eq for Invite {}
+
+/// How far media has come on a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegMediaState {
+    /// Not asked for.
+    Unopened,
+    /// Asked for.
+    Opening,
+    /// There.
+    Open,
+    /// To close; its last counts are awaited.
+    Closing,
+    /// Gone, or never made.
+    Closed,
+}
+
+/// What the peer can do beyond RFC 3261, as it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Can {
+    /// UPDATE (RFC 3311).
+    pub update: bool,
+    /// Session timers (RFC 4028).
+    pub timer: bool,
+    /// Reliable provisional responses (RFC 3262).
+    pub rel100: bool,
+    /// It insists on them.
+    pub needs_rel100: bool,
+}
+
+/// A 2xx of ours that waits for its ACK.
+#[derive(Debug, Clone)]
+pub struct Unacked {
+    /// Its transaction.
+    pub server: ServerId,
+    /// What is sent again.
+    pub bytes: Bytes,
+    /// How often that was.
+    pub times: u32,
+}
+
+/// Our reliable provisional responses (RFC 3262 section 3): one at a time waits for its PRACK.
+#[derive(Debug, Clone, Default)]
+pub struct Reliable {
+    /// The RSeq of the last one; 0 before the first.
+    pub rseq: u32,
+    /// The one that waits: its transaction, its bytes, how often it was sent.
+    pub waiting: Option<Unacked>,
+    /// What is to be said after it: a status, a phrase, a description. A later one takes the place of an earlier.
+    pub next: Option<(u16, &'static str, Option<String>)>,
+}
+
+/// A request of ours within the dialog that may change the session: one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// UPDATE without a description.
+    Update,
+    /// Re-INVITE.
+    Reinvite,
+}
 
 /// One side of a call: dialog, negotiation, and the way to the peer. Plain data.
 #[derive(Debug, Clone)]
 pub struct Leg {
-    /// Who it is, for the record: an account, or a peer's name.
-    pub who: String,
+    /// Its name in both halves.
+    pub id: LegId,
+    /// Who it is, for the record: an account, or a peer's name and number.
+    pub who: Arc<str>,
+    /// Whom it belongs to.
+    pub party: Party,
+    /// How others see it: a `name-addr` without parameters.
+    pub identity: String,
+    /// `+sip.instance` of its device, by which it is known again over a new flow (RFC 5626).
+    pub instance: Option<String>,
     /// Where requests and responses go.
     pub flow: Flow,
     /// Whether that flow has closed.
@@ -79,23 +157,77 @@ pub struct Leg {
     pub media_ip: IpAddr,
     /// Its INVITE.
     pub invite: Invite,
+    /// Our INVITE or re-INVITE that is being settled, to cancel and to acknowledge by.
+    pub client: Option<ClientId>,
+    /// Its CSeq number: its ACK bears it too.
+    pub invite_seq: u32,
     /// Where that stands.
     pub state: LegState,
     /// Its dialog.
     pub dialog: Dialog,
     /// Its negotiation.
     pub offer: OfferAnswer,
-    /// A 2xx of ours that waits for its ACK: its transaction, its bytes, how often it was sent.
-    pub unacked: Option<(ServerId, Bytes, u32)>,
+    /// What the peer can do.
+    pub can: Can,
+    /// A 2xx of ours that waits for its ACK.
+    pub unacked: Option<Unacked>,
+    /// Our reliable provisional responses.
+    pub reliable: Reliable,
+    /// The RSeq of its last reliable provisional response.
+    pub seen_rseq: Option<u32>,
+    /// Its session timer.
+    pub timer: Option<SessionTimer>,
+    /// The least interval that the peer accepts, once it has said so by 422.
+    pub min_se_secs: u32,
+    /// Our re-INVITE or UPDATE that is under way.
+    pub refreshing: Option<Refresh>,
+    /// The CSeq of its REFER whose progress it is told.
+    pub refer: Option<u32>,
+    /// Keys to be sent to it as INFO; the first is under way.
+    pub keys: VecDeque<(u8, u32)>,
+    /// How far media has come.
+    pub media: LegMediaState,
+    /// What media was told last.
+    pub path: Option<(LegPlan, Source)>,
     /// Whether media flowed.
     pub connected: bool,
     /// What media said went wrong.
     pub failure: Option<LegFailure>,
+    /// What media counted.
+    pub stats: LegStats,
 }
 
-impl PartialEq for Leg {
-    fn eq(&self, other: &Self) -> bool {
-        self.dialog == other.dialog && self.state == other.state
+impl Leg {
+    /// Whether its dialog stands, or will as soon as an ACK comes.
+    #[must_use]
+    pub fn is_talking(&self) -> bool {
+        matches!(self.state, LegState::Answering | LegState::Confirmed)
+    }
+
+    /// Whether it belongs to this account.
+    #[must_use]
+    pub fn is_of(&self, account: &str) -> bool {
+        matches!(&self.party, Party::Account(name) if name == account)
+    }
+
+    /// Whether our INVITE has had no final response yet.
+    #[must_use]
+    pub fn awaits_answer(&self) -> bool {
+        use LegState::{CancelPending, Cancelling, Inviting, Ringing};
+        matches!(self.state, Inviting | Ringing | CancelPending | Cancelling)
+    }
+
+    /// Whether nothing more is awaited on it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == LegState::Ended && matches!(self.media, LegMediaState::Unopened | LegMediaState::Closed)
+    }
+
+    /// Whether a description may be proposed on it now, by either side (RFC 3261 section 14, RFC 3311 section 5.2).
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let early = self.state == LegState::Incoming && self.reliable.rseq > 0 && self.reliable.waiting.is_none();
+        let stands = matches!(self.state, LegState::Confirmed | LegState::Ringing) || early;
+        stands && self.unacked.is_none() && self.refreshing.is_none() && !self.offer.has_offered()
     }
 }
-impl Eq for Leg {}

@@ -1,35 +1,50 @@
-//! Calls: two legs of a B2BUA, and the decisions that join them.
+//! Calls: legs of a B2BUA, and the decisions that join them.
 //!
 //! A [`Call`] is told what happens on a leg (`on_*`), and says what shall be done ([`Action`]); it sends nothing, knows no
 //! transaction and no bytes but SDP. The engine carries its actions out.
 //!
 //! ```text
-//! Opening   media makes the legs                     (on_opened)
-//! Calling   leg B is invited, 18x go to leg A        (on_provisional)
-//! Talking   both have a 200                          (on_answer)
+//! Opening   media makes the caller's leg              (on_opened)
+//! Calling   branches ring, 18x go to the caller       (ring.rs, ringing.rs)
+//! Talking   two legs are joined                       (talking.rs; transfer.rs)
 //! Ending    everyone has been told; last responses and media's counts are awaited
 //! ```
+//!
+//! What each leg hears is not told step by step: `media.rs` says what it ought to hear as things stand, and media is told
+//! what has changed.
 
 mod ending;
 mod leg;
+mod media;
+pub mod ring;
+mod ringing;
+pub mod session_timer;
+mod talking;
+mod transfer;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use ending::{Ending, LegError, status_for};
-pub use leg::{Invite, Leg, LegState};
+pub use leg::{Can, Invite, Leg, LegMediaState, LegState, Party, Refresh, Unacked};
+pub use session_timer::SessionTimer;
+pub use talking::{FreshIce, ReofferError};
 
 use crate::base::Now;
-use crate::plan::{Codec, LegFailure, LegOpen, LegStats, MediaCommand, Path, SessionId, SessionPlan, Side};
-use crate::policy::profile::MediaKind;
+use crate::plan::{LegId, MediaCommand, Source};
 use crate::signalling::record::CallRecord;
+use ring::{Ring, Stage};
+use transfer::Transfer;
 
 /// What the engine shall do for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Answer the INVITE that made leg A.
+    /// Answer the INVITE that made a leg.
     Respond {
+        /// Which.
+        leg: LegId,
         /// 180 to 699.
         status: u16,
         /// In words, if the status' own phrase says too little.
@@ -37,19 +52,54 @@ pub enum Action {
         /// Our description.
         sdp: Option<String>,
     },
-    /// Send the INVITE of leg B.
+    /// Make legs for these and ring them: [`Call::on_branches`].
+    Ring {
+        /// Who.
+        stage: Stage,
+    },
+    /// Send the INVITE of a leg.
     Invite {
+        /// Which.
+        leg: LegId,
         /// Our offer.
         sdp: String,
     },
-    /// Acknowledge leg B's 2xx.
-    Ack,
-    /// Cancel leg B's INVITE.
-    Cancel,
-    /// End a leg's dialog.
-    Bye(Side),
-    /// Forget leg B's INVITE: it was cancelled and never heard of again.
-    Abandon,
+    /// Acknowledge a 2xx to the INVITE of ours that is settled now.
+    Ack(LegId),
+    /// Cancel a leg's INVITE.
+    Cancel {
+        /// Which.
+        leg: LegId,
+        /// Somebody else has taken the call.
+        elsewhere: bool,
+    },
+    /// End a leg's dialog, and say why if it is not an ordinary hanging up.
+    Bye {
+        /// Which.
+        leg: LegId,
+        /// SIP status and words for the Reason header.
+        reason: Option<(u16, String)>,
+    },
+    /// Forget a leg's INVITE: it was cancelled and never heard of again.
+    Abandon(LegId),
+    /// Show that the session is still there: UPDATE, or re-INVITE with this offer.
+    Refresh {
+        /// Which leg.
+        leg: LegId,
+        /// With a re-INVITE.
+        sdp: Option<String>,
+    },
+    /// Send the first of the leg's keys as INFO.
+    SendKey(LegId),
+    /// Tell a leg how the transfer that it asked for goes on.
+    Notify {
+        /// Which.
+        leg: LegId,
+        /// Of the INVITE to the target.
+        status: u16,
+        /// Nothing more will be told.
+        last: bool,
+    },
     /// Tell the media half.
     Media(MediaCommand),
     /// Start a timer, instead of the one of this name that runs.
@@ -61,53 +111,69 @@ pub enum Action {
 /// What a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallTimer {
-    /// Leg B rings and nobody answers.
+    /// A stage rings and nobody answers.
     NoAnswer,
-    /// Our 2xx on a leg is due again (RFC 3261 section 13.3.1.4).
-    Retransmit2xx(Side),
-    /// Our 2xx on a leg was never acknowledged.
-    NoAck(Side),
-    /// Leg B's INVITE was cancelled and its final response does not come (RFC 3261 section 9.1).
+    /// A stage has been ringing for long enough that whoever is silent may not be there.
+    Silence,
+    /// One leg's.
+    Leg(LegId, LegTimer),
+}
+
+/// What one leg waits for; it takes its timers along into another call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LegTimer {
+    /// Our 2xx is due again (RFC 3261 section 13.3.1.4).
+    Retransmit2xx,
+    /// Our 2xx was never acknowledged.
+    NoAck,
+    /// Our reliable provisional response is due again (RFC 3262 section 3).
+    Retransmit1xx,
+    /// It was never acknowledged.
+    NoPrack,
+    /// Its INVITE was cancelled and its final response does not come (RFC 3261 section 9.1).
     Cancelled,
-    /// A leg's WebSocket closed, or its page ended DTLS, and it has not come back.
-    Grace(Side),
-    /// Media does not say that it has closed the session.
+    /// Its WebSocket closed, or its page ended DTLS, and it has not come back.
+    Grace,
+    /// Our session refresh is due (RFC 4028).
+    Refresh,
+    /// Theirs is overdue.
+    Expired,
+    /// Our re-INVITE or UPDATE met theirs (491), and is tried again (RFC 3261 section 14.1).
+    Glare,
+    /// It has handed its call over and does not hang up.
+    Farewell,
+    /// Media does not say that it has closed the leg.
     MediaClose,
 }
 
 impl CallTimer {
-    /// The bounds of a call's timers in an ordered table.
-    pub const FIRST: Self = Self::NoAnswer;
-    /// See [`CallTimer::FIRST`].
-    pub const LAST: Self = Self::MediaClose;
-
     /// For logs and failing tests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::NoAnswer => "no answer",
-            Self::Retransmit2xx(_) => "2xx again",
-            Self::NoAck(_) => "no ACK",
-            Self::Cancelled => "cancelled, no final response",
-            Self::Grace(_) => "websocket grace",
-            Self::MediaClose => "media close",
+            Self::Silence => "silent devices",
+            Self::Leg(_, timer) => match timer {
+                LegTimer::Retransmit2xx => "2xx again",
+                LegTimer::NoAck => "no ACK",
+                LegTimer::Retransmit1xx => "1xx again",
+                LegTimer::NoPrack => "no PRACK",
+                LegTimer::Cancelled => "cancelled, no final response",
+                LegTimer::Grace => "websocket grace",
+                LegTimer::Refresh => "session refresh",
+                LegTimer::Expired => "session expires",
+                LegTimer::Glare => "glare",
+                LegTimer::Farewell => "after transfer",
+                LegTimer::MediaClose => "media close",
+            },
         }
     }
-}
-
-/// Who answers a call on the other side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Callee {
-    /// A peer or a device: leg B.
-    Leg(Box<Leg>),
-    /// The gateway itself, by a path that needs no leg B.
-    Gateway(Path),
 }
 
 /// How long a call waits for what; from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallTimes {
-    /// How long leg B rings.
+    /// How long a stage rings, unless its rule says so.
     pub ring: Duration,
     /// How long a closed WebSocket may stay away.
     pub grace: Duration,
@@ -117,6 +183,10 @@ pub struct CallTimes {
 const GIVE_UP: Duration = Duration::from_secs(32);
 /// How long media may take to answer `Close`: it is a queue away.
 const MEDIA_CLOSE: Duration = Duration::from_secs(5);
+/// How long a device may say nothing to an INVITE before the others are not held up by it: four tries over UDP.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long one who has transferred may take to hang up by itself (RFC 5589 leaves that to it).
+const FAREWELL: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -126,22 +196,22 @@ enum Phase {
     Ending,
 }
 
-/// One call: leg A came in, leg B goes out.
+/// One call.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The gateway's id, for people.
     pub id: Arc<str>,
-    /// Its media session.
-    pub session: SessionId,
-    /// What came in.
-    pub a: Leg,
-    /// Where it goes.
-    pub callee: Callee,
+    legs: BTreeMap<LegId, Leg>,
+    /// Who talks, or shall: who called, and who answered.
+    pair: [Option<LegId>; 2],
+    /// The caller is answered by the gateway itself and hears this.
+    demo: Option<Source>,
+    ring: Option<Ring>,
+    transfer: Option<Transfer>,
+    /// Legs that came to take another's place, and whose: until media has opened them.
+    replacing: Vec<(LegId, LegId)>,
     phase: Phase,
     times: CallTimes,
-    early: Option<u16>,
-    media_open: bool,
-    stats: [LegStats; 2],
     pipeline: String,
     ending: Option<Ending>,
     /// None once it has been given out.
@@ -149,295 +219,128 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call that has just come in and been routed. Leg A has the caller's offer.
+    /// A call that has just come in and been routed: to a ring, or to the gateway itself.
     #[must_use]
-    pub fn new(id: Arc<str>, session: SessionId, a: Leg, callee: Callee, times: CallTimes, record: CallRecord) -> Self {
+    pub fn new(id: Arc<str>, caller: Leg, to: Result<Ring, Source>, times: CallTimes, record: CallRecord) -> Self {
+        let (ring, demo) = match to {
+            Ok(ring) => (Some(ring), None),
+            Err(source) => (None, Some(source)),
+        };
         Self {
             id,
-            session,
-            a,
-            callee,
+            pair: [Some(caller.id), None],
+            legs: BTreeMap::from([(caller.id, caller)]),
+            demo,
+            ring,
+            transfer: None,
+            replacing: Vec::new(),
             phase: Phase::Opening,
             times,
-            early: None,
-            media_open: false,
-            stats: [LegStats::default(); 2],
             pipeline: String::new(),
             ending: None,
             record: Some(record),
         }
     }
 
-    /// Leg B, if the callee is not the gateway itself.
-    #[must_use]
-    pub fn b(&self) -> Option<&Leg> {
-        match &self.callee {
-            Callee::Leg(leg) => Some(leg),
-            Callee::Gateway(_) => None,
-        }
+    /// Its legs.
+    pub fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.values()
     }
 
     /// A leg.
     ///
     /// # Panics
-    /// For leg B of a call to the gateway itself: nothing names a leg that was never made.
+    /// When it is not this call's: the engine knows whose each leg is.
     #[must_use]
-    pub fn leg(&self, side: Side) -> &Leg {
-        match side {
-            Side::A => &self.a,
-            Side::B => self.b().expect("a leg is named by what came in on it"),
-        }
+    pub fn leg(&self, leg: LegId) -> &Leg {
+        self.legs.get(&leg).expect("the engine names a call by its leg")
     }
 
     /// As [`Call::leg`].
     ///
     /// # Panics
     /// As [`Call::leg`].
-    pub fn leg_mut(&mut self, side: Side) -> &mut Leg {
-        match (side, &mut self.callee) {
-            (Side::A, _) => &mut self.a,
-            (Side::B, Callee::Leg(leg)) => leg,
-            (Side::B, Callee::Gateway(_)) => panic!("a leg is named by what came in on it"),
+    pub fn leg_mut(&mut self, leg: LegId) -> &mut Leg {
+        self.legs.get_mut(&leg).expect("the engine names a call by its leg")
+    }
+
+    /// Whom a leg talks to, or shall.
+    #[must_use]
+    pub fn other(&self, leg: LegId) -> Option<LegId> {
+        match self.pair {
+            [Some(a), b] if a == leg => b,
+            [a, Some(b)] if b == leg => a,
+            _ => None,
         }
     }
 
-    fn sides(&self) -> impl Iterator<Item = Side> + use<> {
-        [Side::A, Side::B].into_iter().take(if self.b().is_some() { 2 } else { 1 })
+    fn is_in_pair(&self, leg: LegId) -> bool {
+        self.pair.contains(&Some(leg))
     }
 
-    /// Asks media for the legs.
+    fn replace_in_pair(&mut self, old: LegId, new: Option<LegId>) {
+        for place in &mut self.pair {
+            if *place == Some(old) {
+                *place = new;
+            }
+        }
+    }
+
+    /// Whether it is joined and going on: the state of a call whose legs may be transferred or replaced.
+    #[must_use]
+    pub fn is_talking(&self) -> bool {
+        self.phase == Phase::Talking
+    }
+
+    /// Asks media for the caller's leg.
     pub fn start(&mut self, out: &mut Vec<Action>) {
-        self.media_open = true;
-        for side in self.sides() {
-            let leg = self.leg(side);
-            let open = match (&leg.offer.local.secure, leg.offer.kind()) {
-                (Some(end), MediaKind::Webrtc) => {
-                    LegOpen::WebRtc { ice_ufrag: end.ice_ufrag.clone(), ice_pwd: end.ice_pwd.clone() }
-                }
-                _ => LegOpen::Rtp { local: leg.media_ip },
-            };
-            out.push(Action::Media(MediaCommand::Open { session: self.session, side, leg: open }));
-        }
+        let caller = self.pair[0].expect("a call begins with its caller");
+        self.open_media(caller, out);
     }
 
     /// Media has made a leg.
-    pub fn on_opened(&mut self, side: Side, addresses: Vec<std::net::SocketAddr>, now: Now, out: &mut Vec<Action>) {
-        if self.phase != Phase::Opening {
+    pub fn on_opened(&mut self, leg: LegId, addresses: Vec<std::net::SocketAddr>, now: Now, out: &mut Vec<Action>) {
+        let opened = self.leg_mut(leg);
+        if opened.media != LegMediaState::Opening {
             return;
         }
-        self.leg_mut(side).offer.local.addresses = addresses;
-        if self.sides().any(|side| self.leg(side).offer.local.addresses.is_empty()) {
-            return;
-        }
-        self.set_remote(Side::A, out);
-        match &mut self.callee {
-            Callee::Gateway(path) => {
-                let path = *path;
-                self.phase = Phase::Talking;
-                self.answer_a(path, None, now, out);
+        opened.media = LegMediaState::Open;
+        opened.offer.local.addresses = addresses;
+        self.set_remote(leg, out);
+        if self.phase == Phase::Opening {
+            self.phase = Phase::Calling;
+            match self.demo {
+                Some(_) => self.answer_caller(leg, now, out),
+                None => self.ring_on(now, out),
             }
-            Callee::Leg(b) => {
-                self.phase = Phase::Calling;
-                let first: Vec<Codec> = self.a.offer.offered().collect();
-                let sdp = b.offer.write_offer(&first);
-                b.state = LegState::Inviting;
-                out.extend([Action::Invite { sdp }, Action::Arm(CallTimer::NoAnswer, self.times.ring)]);
-            }
+        } else if self.replacing.iter().any(|(new, _)| *new == leg) {
+            self.take_place(leg, now, out);
+        } else {
+            self.invite(leg, out);
         }
     }
 
     /// Media could not make a leg.
-    pub fn on_open_failed(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.end(Ending::NoMedia, now, out);
-    }
-
-    fn set_remote(&self, side: Side, out: &mut Vec<Action>) {
-        if let Some(remote) = self.leg(side).offer.leg_remote() {
-            out.push(Action::Media(MediaCommand::SetRemote { session: self.session, side, remote }));
-        }
-    }
-
-    /// Leg B said 1xx; 100 means no more than that it is there.
-    pub fn on_provisional(&mut self, status: u16, sdp: Option<&[u8]>, out: &mut Vec<Action>) {
-        let Some(b) = self.b_mut() else { return };
-        match b.state {
-            LegState::Inviting => b.state = LegState::Ringing,
-            LegState::CancelPending => {
-                b.state = LegState::Cancelling;
-                out.extend([Action::Cancel, Action::Arm(CallTimer::Cancelled, GIVE_UP)]);
-                return;
-            }
-            LegState::Ringing => {}
-            // Its end is settled already.
-            _ => return,
-        }
-        if status == 100 || self.phase != Phase::Calling {
-            return;
-        }
-        let early = sdp.filter(|_| self.early.is_none()).and_then(|sdp| self.agree(sdp, out));
-        if early.is_some() {
-            self.early = Some(status);
-        }
-        // Once the caller has a description, each provisional response repeats it.
-        let sdp = self.early.and_then(|_| self.a.offer.last_local().map(str::to_owned));
-        out.push(Action::Respond { status, reason: "", sdp });
-    }
-
-    /// Takes leg B's description, answers leg A's offer if that has not been done, and sets the path. None, and leg B is to
-    /// be ended, when they do not fit.
-    fn agree(&mut self, sdp: &[u8], out: &mut Vec<Action>) -> Option<()> {
-        let b = self.b_mut()?;
-        let codec_b = b.offer.receive_answer(sdp).ok()?;
-        self.set_remote(Side::B, out);
-        if self.a.offer.leg_plan().is_none() {
-            let codec_a = self.a.offer.choose(Some(codec_b))?;
-            self.a.offer.write_answer(codec_a);
-        }
-        self.set_path(out);
-        Some(())
-    }
-
-    fn set_path(&mut self, out: &mut Vec<Action>) {
-        let Some(a) = self.a.offer.leg_plan() else { return };
-        let plan = match &self.callee {
-            Callee::Gateway(path) => SessionPlan { a, b: None, path: *path },
-            Callee::Leg(b) => {
-                let Some(b) = b.offer.leg_plan() else { return };
-                let path = if a.codec == b.codec { Path::Rewrite } else { Path::Transcode };
-                SessionPlan { a, b: Some(b), path }
-            }
-        };
-        self.pipeline = plan.to_string();
-        out.push(Action::Media(MediaCommand::SetPath { session: self.session, plan }));
-    }
-
-    /// Leg B said 2xx.
-    pub fn on_answer(&mut self, sdp: Option<&[u8]>, now: Now, out: &mut Vec<Action>) {
-        let Some(b) = self.b_mut() else { return };
-        match b.state {
-            LegState::Inviting | LegState::Ringing => {}
-            // It answered while we cancelled (RFC 3261 section 9.1): it is told at once that nobody is there.
-            LegState::CancelPending | LegState::Cancelling => {
-                b.state = LegState::Leaving;
-                out.extend([Action::Ack, Action::Bye(Side::B), Action::Disarm(CallTimer::Cancelled)]);
-                return;
-            }
-            _ => return,
-        }
-        b.state = LegState::Confirmed;
-        out.extend([Action::Ack, Action::Disarm(CallTimer::NoAnswer)]);
-        let agreed = match sdp {
-            Some(sdp) => self.agree(sdp, out),
-            None => self.early.map(|_| ()),
-        };
-        if agreed.is_none() {
-            self.end(Ending::NoCommonMedia, now, out);
-            return;
-        }
-        self.phase = Phase::Talking;
-        self.send_answer(now, out);
-    }
-
-    /// The gateway itself answers leg A.
-    fn answer_a(&mut self, path: Path, other: Option<Codec>, now: Now, out: &mut Vec<Action>) {
-        debug_assert!(matches!(path, Path::Echo | Path::Tone { .. }));
-        let codec = self.a.offer.choose(other).expect("an offer without a codec of ours was refused");
-        self.a.offer.write_answer(codec);
-        self.set_path(out);
-        self.send_answer(now, out);
-    }
-
-    fn send_answer(&mut self, now: Now, out: &mut Vec<Action>) {
-        let sdp = self.a.offer.last_local().map(str::to_owned);
-        self.a.state = LegState::Answering;
-        if let Some(record) = &mut self.record {
-            record.answered_unix_ms = Some(now.unix_ms());
-        }
-        out.push(Action::Respond { status: 200, reason: "", sdp });
-        out.push(Action::Arm(CallTimer::NoAck(Side::A), GIVE_UP));
-    }
-
-    /// Leg B refused, or never answered.
-    pub fn on_failure(&mut self, error: LegError, now: Now, out: &mut Vec<Action>) {
-        let Some(b) = self.b_mut() else { return };
-        let cancelled = matches!(b.state, LegState::CancelPending | LegState::Cancelling);
-        b.state = LegState::Ended;
-        if cancelled {
-            out.push(Action::Disarm(CallTimer::Cancelled));
+    pub fn on_open_failed(&mut self, leg: LegId, now: Now, out: &mut Vec<Action>) {
+        self.leg_mut(leg).media = LegMediaState::Closed;
+        if self.ring.as_ref().is_some_and(|ring| ring.has(leg)) {
+            self.leg_mut(leg).state = LegState::Ended;
+            self.branch_failed(leg, LegError::Status(503), now, out);
+        } else if let Some(at) = self.replacing.iter().position(|(new, _)| *new == leg) {
+            self.replacing.swap_remove(at);
+            self.tell_leg(leg, &Ending::NoMedia, out);
         } else {
-            self.end(Ending::Refused(error), now, out);
+            self.end(Ending::NoMedia, now, out);
         }
     }
 
-    /// Leg A gave up before it was answered.
-    pub fn on_cancel(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.end(Ending::Cancelled, now, out);
-    }
-
-    /// A 2xx of ours was acknowledged.
-    pub fn on_ack(&mut self, side: Side, out: &mut Vec<Action>) {
-        out.extend([Action::Disarm(CallTimer::NoAck(side)), Action::Disarm(CallTimer::Retransmit2xx(side))]);
-        let leg = self.leg_mut(side);
-        match leg.state {
-            LegState::Answering => leg.state = LegState::Confirmed,
-            LegState::ByeAfterAck => {
-                leg.state = LegState::Leaving;
-                out.push(Action::Bye(side));
-            }
-            // A re-INVITE's, or one that came twice.
-            _ => {}
-        }
-    }
-
-    /// A leg hung up.
-    pub fn on_bye(&mut self, side: Side, now: Now, out: &mut Vec<Action>) {
-        self.leg_mut(side).state = LegState::Ended;
-        out.extend([Action::Disarm(CallTimer::NoAck(side)), Action::Disarm(CallTimer::Retransmit2xx(side))]);
-        if side == Side::B {
-            out.push(Action::Disarm(CallTimer::NoAnswer));
-        }
-        self.end(Ending::HungUp(side), now, out);
-    }
-
-    /// Our BYE on a leg was answered, or could not be sent, or will never be answered.
-    pub fn on_bye_done(&mut self, side: Side) {
-        let leg = self.leg_mut(side);
-        if leg.state == LegState::Leaving {
-            leg.state = LegState::Ended;
-        }
-    }
-
-    /// A leg's WebSocket closed: it has the grace to come back.
-    pub fn on_flow_closed(&mut self, side: Side, out: &mut Vec<Action>) {
-        self.leg_mut(side).flow_closed = true;
-        out.push(Action::Arm(CallTimer::Grace(side), self.times.grace));
-    }
-
-    /// A leg's description changed within the call: media follows.
-    pub fn on_reoffer(&mut self, side: Side, out: &mut Vec<Action>) {
-        self.set_remote(side, out);
-        self.set_path(out);
-    }
-
-    /// Media says that a leg works no longer.
-    pub fn on_media_failed(&mut self, side: Side, cause: LegFailure, now: Now, out: &mut Vec<Action>) {
-        self.leg_mut(side).failure = Some(cause);
-        match cause {
-            // A page that closes its connection says BYE beside it, or its WebSocket closes.
-            LegFailure::DtlsClosed => out.push(Action::Arm(CallTimer::Grace(side), self.times.grace)),
-            LegFailure::FingerprintMismatch | LegFailure::Dtls | LegFailure::IceTimeout => {
-                self.end(Ending::MediaFailed(side, cause), now, out);
-            }
-        }
-    }
-
-    /// Media has closed the session: as it was told to, or because the session broke.
-    pub fn on_media_closed(&mut self, a: LegStats, b: LegStats, now: Now, out: &mut Vec<Action>) {
-        self.stats = [a, b];
-        self.media_open = false;
-        if self.phase == Phase::Ending {
-            out.push(Action::Disarm(CallTimer::MediaClose));
-        } else {
+    /// Media has closed a leg: as it was told to, or because the leg broke.
+    pub fn on_media_closed(&mut self, leg: LegId, stats: crate::plan::LegStats, now: Now, out: &mut Vec<Action>) {
+        let closed = self.leg_mut(leg);
+        let told = closed.media == LegMediaState::Closing;
+        (closed.stats, closed.media) = (stats, LegMediaState::Closed);
+        out.push(Action::Disarm(CallTimer::Leg(leg, LegTimer::MediaClose)));
+        if !told && closed.state != LegState::Ended {
             self.end(Ending::MediaLost, now, out);
         }
     }
@@ -445,108 +348,152 @@ impl Call {
     /// A timer fired. Retransmission is the engine's to carry out: it has the bytes.
     pub fn on_timer(&mut self, timer: CallTimer, now: Now, out: &mut Vec<Action>) {
         match timer {
-            CallTimer::NoAnswer => self.end(Ending::NoAnswer, now, out),
-            CallTimer::NoAck(side) => {
-                out.push(Action::Disarm(CallTimer::Retransmit2xx(side)));
-                let leg = self.leg_mut(side);
-                if matches!(leg.state, LegState::Answering | LegState::ByeAfterAck) {
-                    leg.state = LegState::Confirmed;
+            CallTimer::NoAnswer => self.on_no_answer(now, out),
+            CallTimer::Silence => {
+                if let Some(ring) = &mut self.ring {
+                    ring.silence();
+                    self.ring_on(now, out);
                 }
-                self.end(Ending::NoAck(side), now, out);
             }
-            CallTimer::Cancelled => {
-                self.leg_mut(Side::B).state = LegState::Ended;
-                out.push(Action::Abandon);
+            CallTimer::Leg(leg, timer) => self.on_leg_timer(leg, timer, now, out),
+        }
+    }
+
+    fn on_leg_timer(&mut self, leg: LegId, timer: LegTimer, now: Now, out: &mut Vec<Action>) {
+        let who = self.leg(leg).who.clone();
+        match timer {
+            LegTimer::Retransmit2xx | LegTimer::Retransmit1xx => {}
+            LegTimer::NoAck => {
+                out.push(Action::Disarm(CallTimer::Leg(leg, LegTimer::Retransmit2xx)));
+                let silent = self.leg_mut(leg);
+                silent.unacked = None;
+                if matches!(silent.state, LegState::Answering | LegState::ByeAfterAck) {
+                    silent.state = LegState::Confirmed;
+                }
+                self.leave(leg, Ending::NoAck(who), now, out);
             }
-            CallTimer::Grace(side) => {
-                let ending = if self.leg(side).flow_closed {
-                    Ending::FlowClosed(side)
-                } else {
-                    Ending::MediaFailed(side, LegFailure::DtlsClosed)
+            LegTimer::NoPrack => {
+                out.push(Action::Disarm(CallTimer::Leg(leg, LegTimer::Retransmit1xx)));
+                self.end(Ending::NoAck(who), now, out);
+            }
+            LegTimer::Cancelled => {
+                out.push(Action::Abandon(leg));
+                self.leg_mut(leg).state = LegState::Ended;
+                self.close_media(leg, out);
+            }
+            LegTimer::Grace => {
+                let lost = self.leg(leg);
+                let ending = match lost.failure {
+                    Some(cause) if !lost.flow_closed => Ending::MediaFailed(who, cause),
+                    _ => Ending::FlowClosed(who),
                 };
-                self.end(ending, now, out);
+                self.leave(leg, ending, now, out);
             }
-            CallTimer::MediaClose => self.media_open = false,
-            CallTimer::Retransmit2xx(_) => {}
+            LegTimer::Refresh | LegTimer::Glare => self.refresh(leg, out),
+            LegTimer::Expired => self.leave(leg, Ending::NotRefreshed(who), now, out),
+            LegTimer::Farewell => self.leave(leg, Ending::Transferred(who), now, out),
+            LegTimer::MediaClose => self.leg_mut(leg).media = LegMediaState::Closed,
+        }
+    }
+
+    /// A leg is to end: with it the call, if it is one of the two who talk; if it is on its way out already, alone.
+    fn leave(&mut self, leg: LegId, ending: Ending, now: Now, out: &mut Vec<Action>) {
+        if self.is_in_pair(leg) {
+            self.end(ending, now, out);
+        } else {
+            self.tell_leg(leg, &ending, out);
         }
     }
 
     /// Ends the call: each leg is told in the way that its state allows. The first ending is the one that counts.
     pub fn end(&mut self, ending: Ending, now: Now, out: &mut Vec<Action>) {
-        if self.phase == Phase::Ending {
-            // A leg that could not be told before (BYE waits for ACK) may have come free since.
-            for side in self.sides() {
-                self.tell_leg(side, ending, out);
+        if self.phase != Phase::Ending {
+            self.phase = Phase::Ending;
+            let ending = self.ending.get_or_insert(ending);
+            tracing::debug!(call = %self.id, ?ending, "ends");
+            if let Some(record) = &mut self.record {
+                record.ended_unix_ms = now.unix_ms();
             }
-            return;
+            out.extend([Action::Disarm(CallTimer::NoAnswer), Action::Disarm(CallTimer::Silence)]);
         }
-        self.phase = Phase::Ending;
-        self.ending = Some(ending);
-        if let Some(record) = &mut self.record {
-            record.ended_unix_ms = now.unix_ms();
-        }
-        out.push(Action::Disarm(CallTimer::NoAnswer));
-        for side in self.sides() {
-            out.push(Action::Disarm(CallTimer::Grace(side)));
-            self.tell_leg(side, ending, out);
-        }
-        if self.media_open {
-            out.push(Action::Media(MediaCommand::Close { session: self.session }));
-            out.push(Action::Arm(CallTimer::MediaClose, MEDIA_CLOSE));
+        self.ring = None;
+        self.replacing.clear();
+        self.end_transfer(480, out);
+        let ending = self.ending.clone().expect("set above");
+        let legs: Vec<LegId> = self.legs.keys().copied().collect();
+        for leg in legs {
+            self.tell_leg(leg, &ending, out);
         }
     }
 
-    fn tell_leg(&mut self, side: Side, ending: Ending, out: &mut Vec<Action>) {
-        let leg = self.leg_mut(side);
+    /// Ends one leg in the way that its state allows. One that cannot be told yet (BYE waits for ACK, CANCEL for a
+    /// provisional response) is told when it can be.
+    fn tell_leg(&mut self, id: LegId, ending: &Ending, out: &mut Vec<Action>) {
+        let timer = |timer| CallTimer::Leg(id, timer);
+        let leg = self.leg_mut(id);
         match leg.state {
             LegState::Incoming => {
                 leg.state = LegState::Ended;
                 let (status, reason) = status_for(ending);
-                out.push(Action::Respond { status, reason, sdp: None });
+                out.push(Action::Respond { leg: id, status, reason, sdp: None });
             }
             // No BYE before the ACK to our 2xx (RFC 3261 section 15).
             LegState::Answering => leg.state = LegState::ByeAfterAck,
             LegState::Confirmed => {
                 leg.state = LegState::Leaving;
-                out.push(Action::Bye(side));
+                out.push(Action::Bye { leg: id, reason: ending.reason() });
             }
             LegState::Idle => leg.state = LegState::Ended,
             LegState::Inviting => leg.state = LegState::CancelPending,
             LegState::Ringing => {
                 leg.state = LegState::Cancelling;
-                out.extend([Action::Cancel, Action::Arm(CallTimer::Cancelled, GIVE_UP)]);
+                out.extend([Action::Cancel { leg: id, elsewhere: false }, Action::Arm(timer(LegTimer::Cancelled), GIVE_UP)]);
             }
             LegState::CancelPending | LegState::Cancelling | LegState::ByeAfterAck | LegState::Leaving | LegState::Ended => {}
         }
+        out.extend(
+            [LegTimer::Grace, LegTimer::Refresh, LegTimer::Expired, LegTimer::Glare, LegTimer::Farewell]
+                .map(|t| Action::Disarm(timer(t))),
+        );
+        self.close_media(id, out);
+    }
+
+    /// Legs of which nothing more is awaited and nobody asks any more, taken out.
+    pub fn take_finished(&mut self) -> Vec<Leg> {
+        let over: Vec<LegId> = self.legs.values().filter(|leg| leg.is_over()).map(|leg| leg.id).collect();
+        let keeps_pair = self.record.is_some();
+        let over = over.into_iter().filter(|leg| !(keeps_pair && self.is_in_pair(*leg)));
+        over.collect::<Vec<_>>().into_iter().filter_map(|leg| self.legs.remove(&leg)).collect()
     }
 
     /// Whether nothing is awaited any more: the last responses have come, media has closed.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Ending && !self.media_open && self.sides().all(|side| self.leg(side).state == LegState::Ended)
+        self.phase == Phase::Ending && self.legs.values().all(Leg::is_over)
     }
 
     /// The record, once: when the call has ended for its parties and media has told what it did.
     pub fn take_record(&mut self) -> Option<CallRecord> {
-        if self.phase != Phase::Ending || self.media_open {
+        let pair = || self.pair.iter().flatten().filter_map(|leg| self.legs.get(leg));
+        let open = |leg: &Leg| matches!(leg.media, LegMediaState::Opening | LegMediaState::Open | LegMediaState::Closing);
+        if self.phase != Phase::Ending || pair().any(open) {
             return None;
         }
-        let ending = self.ending?;
+        let ending = self.ending.clone()?;
         let mut record = self.record.take()?;
-        record.status = if record.answered_unix_ms.is_some() { 200 } else { status_for(ending).0 };
-        record.ended_by = ending.in_words(&self.a.who, self.b().map_or("the gateway", |b| &b.who));
+        record.status = if record.answered_unix_ms.is_some() { 200 } else { status_for(&ending).0 };
+        let pair = || self.pair.map(|leg| leg.and_then(|leg| self.legs.get(&leg)));
+        let [a, b] = pair().map(|leg| leg.map(|leg| leg.who.clone()));
+        let dialled: Arc<str> = if self.demo.is_some() { "the gateway".into() } else { record.dialled.as_str().into() };
+        record.ended_by = ending.in_words(&a.unwrap_or_else(|| record.from.as_str().into()), &b.unwrap_or(dialled));
         record.pipeline.clone_from(&self.pipeline);
-        let listens = !matches!(self.callee, Callee::Gateway(Path::Tone { .. }));
-        for (at, side) in self.sides().enumerate() {
-            record.media[at] = verdict::of(self.leg(side), self.stats[at], record.answered_unix_ms.is_some(), listens);
+        let listens = !matches!(self.demo, Some(Source::Tone { .. }));
+        for (at, leg) in pair().into_iter().enumerate() {
+            if let Some(leg) = leg {
+                record.media[at] = verdict::of(leg, leg.stats, record.answered_unix_ms.is_some(), listens);
+                record.sip_call_ids[at] = Some(leg.dialog.call_id.clone());
+            }
         }
         Some(record)
-    }
-
-    fn b_mut(&mut self) -> Option<&mut Leg> {
-        match &mut self.callee {
-            Callee::Leg(leg) => Some(leg),
-            Callee::Gateway(_) => None,
-        }
     }
 }

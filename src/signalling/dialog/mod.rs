@@ -112,12 +112,19 @@ impl Dialog {
         Ok(())
     }
 
-    /// A request of ours within the dialog, up to and with CSeq; `via` is its top Via. An ACK to a 2xx has its INVITE's
-    /// number: `local_seq` as it stands.
+    /// A request of ours within the dialog, up to and with CSeq; `via` is its top Via.
     pub fn request(&mut self, method: Method, via: &str, max_forwards: u8) -> Writer {
-        if method != Method::Ack {
-            self.local_seq += 1;
-        }
+        self.local_seq += 1;
+        self.numbered(method, self.local_seq, via, max_forwards)
+    }
+
+    /// The ACK to a 2xx: it bears its INVITE's number, whatever has been sent since.
+    #[must_use]
+    pub fn ack(&self, invite_seq: u32, via: &str, max_forwards: u8) -> Writer {
+        self.numbered(Method::Ack, invite_seq, via, max_forwards)
+    }
+
+    fn numbered(&self, method: Method, seq: u32, via: &str, max_forwards: u8) -> Writer {
         // Strict routers (section 12.2.1.1) are gone from the field: a first route without `lr` is used as a loose one.
         let remote_tag = self.remote_tag.as_ref().map(|tag| format!(";tag={tag}")).unwrap_or_default();
         Writer::request(method, &self.remote_target)
@@ -127,7 +134,7 @@ impl Dialog {
             .header("From", format_args!("{};tag={}", self.local, self.local_tag))
             .header("To", format_args!("{}{remote_tag}", self.remote))
             .header("Call-ID", &self.call_id)
-            .header("CSeq", format_args!("{} {}", self.local_seq, method.as_str()))
+            .header("CSeq", format_args!("{seq} {}", method.as_str()))
     }
 
     /// The URI whose address a request of ours is sent to: the first route, else the target (section 12.2.1.1).

@@ -1,20 +1,24 @@
 //! Carries a call's actions out: the only place where a call's SIP messages are written.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
+use super::provisional::Turn;
 use super::screen::ALLOW;
-use super::{CallKey, Engine, Kind, Output, Owner};
+use super::{CallKey, Engine, Output, Owner, TimerKey};
 use crate::base::Now;
-use crate::plan::Side;
-use crate::signalling::call::{Action, CallTimer, Invite, Leg, LegError};
+use crate::plan::LegId;
+use crate::signalling::call::session_timer::MIN_SE_SECS;
+use crate::signalling::call::{Action, CallTimer, Invite, Leg, LegError, LegTimer, Unacked};
 use crate::signalling::flow::Flow;
-use crate::signalling::transaction::{T1, T2, Transmit};
-use crate::wire::sip::{HeaderName, Host, Message, Method, Uri, Writer, response_to};
+use crate::signalling::transaction::{ClientId, ServerId, T1, T2, Transmit};
+use crate::wire::sip::{HeaderName, Host, Message, Method, Uri, Writer, quote, response_to};
 
 /// Max-Forwards of a request within a dialog (RFC 3261 section 8.1.1.6).
 const MAX_FORWARDS: u8 = 70;
+/// What our INVITEs and 2xx say that we know.
+const KNOWN: &str = "timer, replaces";
+/// RFC 3326, as the other devices of an account show it: not a missed call.
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Now, key: CallKey, action: Action, out: &mut Vec<Output>) {
@@ -23,40 +27,61 @@ impl Engine {
             return;
         }
         match action {
-            Action::Respond { status, reason, sdp } => self.respond_invite(now, key, status, reason, sdp, out),
-            Action::Invite { sdp } => self.send_invite(now, key, &sdp, out),
-            Action::Ack => self.send_ack(now, key, out),
-            Action::Cancel => {
-                if let Invite::Uac { client: Some(client), .. } = self.calls[key].leg(Side::B).invite {
+            Action::Respond { leg, status, reason, sdp } => self.respond_invite(now, leg, status, reason, sdp, out),
+            Action::Ring { stage } => self.ring_stage(now, key, stage, out),
+            Action::Invite { leg, sdp } => self.send_invite(now, leg, &sdp, out),
+            Action::Ack(leg) => self.send_ack(now, leg, out),
+            Action::Cancel { leg, elsewhere } => {
+                if let Some(client) = self.leg(leg).and_then(|leg| leg.client) {
                     let mut sent = Vec::new();
-                    self.transactions.cancel(now.mono, client, Owner::Call { call: key, kind: Kind::Aside }, &mut sent);
+                    let reason = elsewhere.then_some(ELSEWHERE);
+                    self.transactions.cancel(now.mono, client, reason, Owner::Aside, &mut sent);
                     self.transmit(now, sent, out);
                 }
             }
-            Action::Bye(side) => self.send_bye(now, key, side, out),
-            Action::Abandon => {
-                if let Invite::Uac { client: Some(client), .. } = self.calls[key].leg(Side::B).invite {
+            Action::Bye { leg, reason } => self.send_bye(now, leg, reason, out),
+            Action::Abandon(leg) => {
+                if let Some(client) = self.leg(leg).and_then(|leg| leg.client) {
                     self.transactions.abandon(client);
                 }
             }
+            Action::Refresh { leg, sdp } => self.send_refresh(now, leg, sdp, out),
+            Action::SendKey(leg) => self.send_key(now, leg, out),
+            Action::Notify { leg, status, last } => self.notify_refer(now, leg, status, last, out),
             Action::Media(command) => out.push(Output::Media(command)),
-            Action::Arm(timer, after) => {
-                self.disarm(key, timer);
-                let deadline = self.deadlines.arm(now.mono + after, (key, timer), timer.name());
-                self.armed.insert((key, timer), deadline);
-            }
-            Action::Disarm(timer) => self.disarm(key, timer),
+            Action::Arm(timer, after) => self.arm_key(now, timer_key(key, timer), timer.name(), after),
+            Action::Disarm(timer) => self.disarm(timer_key(key, timer)),
         }
     }
 
-    fn disarm(&mut self, key: CallKey, timer: CallTimer) {
-        if let Some(deadline) = self.armed.remove(&(key, timer)) {
-            self.deadlines.disarm(deadline);
-        }
+    pub(super) fn arm(&mut self, now: Now, leg: LegId, timer: LegTimer, after: std::time::Duration) {
+        self.arm_key(now, TimerKey::Leg(leg, timer), CallTimer::Leg(leg, timer).name(), after);
     }
 
-    fn respond_invite(&mut self, now: Now, key: CallKey, status: u16, reason: &str, sdp: Option<String>, out: &mut Vec<Output>) {
-        let leg = &self.calls[key].a;
+    fn arm_key(&mut self, now: Now, key: TimerKey, name: &'static str, after: std::time::Duration) {
+        self.disarm(key);
+        let deadline = self.deadlines.arm(now.mono + after, key, name);
+        self.armed.insert(key, deadline);
+    }
+
+    fn respond_invite(
+        &mut self,
+        now: Now,
+        id: LegId,
+        status: u16,
+        reason: &'static str,
+        sdp: Option<String>,
+        out: &mut Vec<Output>,
+    ) {
+        let rseq = match self.turn(id, status, reason, sdp.as_ref()) {
+            Turn::Later => return,
+            Turn::Plain => None,
+            Turn::Reliable(rseq) => Some(rseq),
+        };
+        if status >= 300 {
+            self.forget_1xx(id);
+        }
+        let Some(leg) = self.leg(id) else { return };
         let Invite::Uas { server, request } = &leg.invite else { return };
         let (server, flow) = (*server, leg.flow);
         // Over a closed WebSocket there is nobody to answer, and no transaction.
@@ -66,33 +91,33 @@ impl Engine {
             for route in request.lines(HeaderName::RecordRoute) {
                 writer = writer.raw("Record-Route", route);
             }
-            writer = writer.header("Contact", self.contact(flow)).header("Allow", ALLOW);
+            writer = self.with_contact(writer, flow).header("Supported", KNOWN);
+        }
+        if let Some(rseq) = rseq {
+            writer = writer.header("Require", "100rel").header("RSeq", rseq);
+        }
+        if status / 100 == 2 {
+            writer = with_timer(writer, leg);
         }
         let bytes: Bytes = match sdp {
             Some(sdp) => writer.body("application/sdp", sdp.as_bytes()),
             None => writer.end(),
         }
         .into();
-        self.answer(now, key, Side::A, server, status, bytes, out);
+        self.answer(now, id, server, status, bytes.clone(), out);
+        if rseq.is_some() {
+            self.wait_for_prack(now, id, server, bytes);
+        }
     }
 
     /// Gives a final or provisional response to an INVITE on a leg; a 2xx is kept until it is acknowledged.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn answer(
-        &mut self,
-        now: Now,
-        key: CallKey,
-        side: Side,
-        server: crate::signalling::transaction::ServerId,
-        status: u16,
-        bytes: Bytes,
-        out: &mut Vec<Output>,
-    ) {
-        if status / 100 == 2 {
-            let leg = self.calls[key].leg_mut(side);
-            leg.unacked = Some((server, bytes.clone(), 0));
+    pub(super) fn answer(&mut self, now: Now, id: LegId, server: ServerId, status: u16, bytes: Bytes, out: &mut Vec<Output>) {
+        if status / 100 == 2
+            && let Some(leg) = self.leg_mut(id)
+        {
+            leg.unacked = Some(Unacked { server, bytes: bytes.clone(), times: 0 });
             if !leg.flow.is_reliable() {
-                self.carry_out(now, key, Action::Arm(CallTimer::Retransmit2xx(side), T1), out);
+                self.arm(now, id, LegTimer::Retransmit2xx, T1);
             }
         }
         let mut sent = Vec::new();
@@ -101,100 +126,144 @@ impl Engine {
     }
 
     /// RFC 3261 section 13.3.1.4: at T1, doubling to T2, until the ACK comes or 64 T1 are over.
-    pub(super) fn retransmit_2xx(&mut self, now: Now, key: CallKey, side: Side, out: &mut Vec<Output>) {
-        let Some(call) = self.calls.get_mut(key) else { return };
-        let Some((server, bytes, times)) = &mut call.leg_mut(side).unacked else { return };
-        *times += 1;
-        let after = (T1 * 2u32.saturating_pow((*times).min(8))).min(T2);
-        let (server, bytes) = (*server, bytes.clone());
+    pub(super) fn retransmit_2xx(&mut self, now: Now, id: LegId, out: &mut Vec<Output>) {
+        let Some(unacked) = self.leg_mut(id).and_then(|leg| leg.unacked.as_mut()) else { return };
+        unacked.times += 1;
+        let after = (T1 * 2u32.saturating_pow(unacked.times.min(8))).min(T2);
+        let (server, bytes) = (unacked.server, unacked.bytes.clone());
         let mut sent = Vec::new();
         self.transactions.respond(now.mono, server, 200, bytes, &mut sent);
         self.transmit(now, sent, out);
-        self.carry_out(now, key, Action::Arm(CallTimer::Retransmit2xx(side), after), out);
+        self.arm(now, id, LegTimer::Retransmit2xx, after);
     }
 
-    fn send_invite(&mut self, now: Now, key: CallKey, sdp: &str, out: &mut Vec<Output>) {
-        let flow = self.calls[key].leg(Side::B).flow;
-        let (branch, via) = self.via(flow);
-        let contact = self.contact(flow);
-        let call = &mut self.calls[key];
-        let id = call.id.clone();
-        let leg = call.leg_mut(Side::B);
-        let Invite::Uac { max_forwards, .. } = leg.invite else { return };
-        let bytes = leg
-            .dialog
-            .request(Method::Invite, &via, max_forwards)
-            .header("Contact", contact)
-            .header("Allow", ALLOW)
-            .body("application/sdp", sdp.as_bytes());
-        let owner = Owner::Call { call: key, kind: Kind::Invite };
-        let mut sent = Vec::new();
-        let client =
-            self.transactions.send_request(now.mono, Method::Invite, &branch, flow, bytes.into(), owner, Some(id), &mut sent);
-        self.transmit(now, sent, out);
-        match client {
-            Some(_) => self.calls[key].leg_mut(Side::B).invite = Invite::Uac { client, max_forwards },
-            None => self.with_call(now, key, out, |call, acts| call.on_failure(LegError::Status(503), now, acts)),
+    pub(super) fn send_invite(&mut self, now: Now, id: LegId, sdp: &str, out: &mut Vec<Output>) {
+        let Some(leg) = self.leg(id) else { return };
+        let Invite::Uac { max_forwards } = leg.invite else { return };
+        let profile = leg.offer.profile();
+        let known = if profile.reliable_provisional { format!("{KNOWN}, 100rel") } else { KNOWN.to_owned() };
+        let (asks_secs, min_se_secs) = (profile.session_expires_secs.max(leg.min_se_secs), leg.min_se_secs);
+        let asks = profile.session_expires_secs > 0 || min_se_secs > 0;
+        let sent = self.request_with(now, id, Method::Invite, max_forwards, Owner::Invite(id), out, |mut writer, _| {
+            writer = writer.header("Supported", known);
+            if asks {
+                writer = writer.header("Session-Expires", asks_secs).header("Min-SE", min_se_secs.max(MIN_SE_SECS));
+            }
+            writer.body("application/sdp", sdp.as_bytes())
+        });
+        match (sent, self.leg_mut(id)) {
+            (Some(client), Some(leg)) => (leg.client, leg.invite_seq) = (Some(client), leg.dialog.local_seq),
+            _ => self.with_leg(now, id, out, |call, acts| call.on_failure(id, LegError::Status(503), now, acts)),
         }
     }
 
-    fn send_ack(&mut self, now: Now, key: CallKey, out: &mut Vec<Output>) {
-        let leg = self.calls[key].leg(Side::B);
+    fn send_refresh(&mut self, now: Now, id: LegId, sdp: Option<String>, out: &mut Vec<Output>) {
+        let Some(leg) = self.leg(id) else { return };
+        let timer = leg.timer.map(|timer| timer.in_request());
+        let min_se_secs = leg.min_se_secs.max(MIN_SE_SECS);
+        let method = if sdp.is_some() { Method::Invite } else { Method::Update };
+        let sent = self.request(now, id, method, Owner::Refresh(id), out, |mut writer, _| {
+            writer = writer.header("Supported", KNOWN).headers("Session-Expires", timer).header("Min-SE", min_se_secs);
+            match sdp {
+                Some(sdp) => writer.body("application/sdp", sdp.as_bytes()),
+                None => writer.end(),
+            }
+        });
+        match (sent, self.leg_mut(id)) {
+            (Some(client), Some(leg)) if method == Method::Invite => {
+                (leg.client, leg.invite_seq) = (Some(client), leg.dialog.local_seq);
+            }
+            (Some(_), _) => {}
+            (None, _) => self.refresh_failed(now, id, LegError::Status(500), 0, out),
+        }
+    }
+
+    fn send_ack(&mut self, now: Now, id: LegId, out: &mut Vec<Output>) {
+        let Some(leg) = self.leg(id) else { return };
         let flow = self.flow_in_dialog(leg);
         let (_, via) = self.via(flow);
-        let call = &mut self.calls[key];
-        let id = call.id.clone();
-        let leg = call.leg_mut(Side::B);
-        let bytes: Bytes = leg.dialog.request(Method::Ack, &via, MAX_FORWARDS).end().into();
-        if let Invite::Uac { client: Some(client), .. } = leg.invite {
-            self.transactions.acknowledged(client, flow, bytes.clone(), leg.dialog.remote_tag.clone());
+        let Some(leg) = self.leg(id) else { return };
+        let bytes: Bytes = leg.dialog.ack(leg.invite_seq, &via, MAX_FORWARDS).end().into();
+        if let Some(client) = leg.client {
+            let remote_tag = leg.dialog.remote_tag.clone();
+            self.transactions.acknowledged(client, flow, bytes.clone(), remote_tag);
         }
-        self.transmit(now, vec![Transmit { flow, bytes, call: Some(id) }], out);
+        let call = self.call_id_of(id);
+        self.transmit(now, vec![Transmit { flow, bytes, call }], out);
     }
 
-    fn send_bye(&mut self, now: Now, key: CallKey, side: Side, out: &mut Vec<Output>) {
-        let leg = self.calls[key].leg(side);
-        let (flow, closed) = (self.flow_in_dialog(leg), leg.flow_closed);
-        let (branch, via) = self.via(flow);
-        let call = &mut self.calls[key];
-        let id = call.id.clone();
-        let bytes = call.leg_mut(side).dialog.request(Method::Bye, &via, MAX_FORWARDS).end();
-        if closed || !self.bye(now, Owner::Call { call: key, kind: Kind::Bye(side) }, &branch, flow, bytes, id, out) {
-            self.calls[key].on_bye_done(side);
+    fn send_bye(&mut self, now: Now, id: LegId, reason: Option<(u16, String)>, out: &mut Vec<Output>) {
+        let Some(leg) = self.leg(id) else { return };
+        let reason = reason.map(|(status, text)| format!("SIP;cause={status};text={}", quote(&text)));
+        let sent = if leg.flow_closed {
+            None
+        } else {
+            self.request(now, id, Method::Bye, Owner::Bye(id), out, |writer, _| writer.headers("Reason", reason).end())
+        };
+        if sent.is_none() {
+            self.with_leg(now, id, out, |call, _| call.on_bye_done(id));
         }
     }
 
-    /// Sends a BYE; false when there was no room for its transaction.
-    #[allow(clippy::too_many_arguments)]
-    fn bye(
+    /// Sends a request within a leg's dialog; none when there is no room for its transaction.
+    pub(super) fn request(
         &mut self,
         now: Now,
+        id: LegId,
+        method: Method,
         owner: Owner,
-        branch: &str,
-        flow: Flow,
-        bytes: Vec<u8>,
-        id: Arc<str>,
         out: &mut Vec<Output>,
-    ) -> bool {
-        let mut sent = Vec::new();
-        let client =
-            self.transactions.send_request(now.mono, Method::Bye, branch, flow, bytes.into(), owner, Some(id), &mut sent);
-        self.transmit(now, sent, out);
-        client.is_some()
+        complete: impl FnOnce(Writer, &Leg) -> Vec<u8>,
+    ) -> Option<ClientId> {
+        self.request_with(now, id, method, MAX_FORWARDS, owner, out, complete)
     }
 
-    /// A second 2xx from another end (a proxy forked our INVITE): it is acknowledged and ended (RFC 3261 section 13.2.2.4).
-    pub(super) fn end_other_branch(&mut self, now: Now, key: CallKey, response: &Message, out: &mut Vec<Output>) {
-        let leg = self.calls[key].leg(Side::B);
-        let (flow, mut dialog, id) = (self.flow_in_dialog(leg), leg.dialog.clone(), self.calls[key].id.clone());
+    #[allow(clippy::too_many_arguments)]
+    fn request_with(
+        &mut self,
+        now: Now,
+        id: LegId,
+        method: Method,
+        max_forwards: u8,
+        owner: Owner,
+        out: &mut Vec<Output>,
+        complete: impl FnOnce(Writer, &Leg) -> Vec<u8>,
+    ) -> Option<ClientId> {
+        let leg = self.leg(id)?;
+        // The first INVITE goes where the leg is; what follows goes where its dialog says.
+        let flow = if leg.dialog.remote_tag.is_some() { self.flow_in_dialog(leg) } else { leg.flow };
+        let (branch, via) = self.via(flow);
+        let contact = self.contact(flow);
+        let call = self.call_id_of(id);
+        let leg = self.leg_mut(id)?;
+        let mut writer = leg.dialog.request(method, &via, max_forwards);
+        if method != Method::Bye {
+            writer = writer.header("Contact", contact).header("Allow", ALLOW);
+        }
+        let bytes = complete(writer, leg);
+        let mut sent = Vec::new();
+        let client = self.transactions.send_request(now.mono, method, &branch, flow, bytes.into(), owner, call, &mut sent);
+        self.transmit(now, sent, out);
+        client
+    }
+
+    /// A second 2xx from another end (a proxy forked our INVITE), or one that comes when all is over: it is acknowledged and
+    /// ended (RFC 3261 section 13.2.2.4).
+    pub(super) fn end_other_branch(&mut self, now: Now, id: LegId, client: ClientId, response: &Message, out: &mut Vec<Output>) {
+        let Some(leg) = self.leg(id) else { return };
+        let mut dialog = leg.dialog.clone();
         dialog.learn(response);
+        let (flow, seq, call) = (self.flow_in_dialog(leg), leg.invite_seq, self.call_id_of(id));
         let (_, via) = self.via(flow);
-        let ack = dialog.request(Method::Ack, &via, MAX_FORWARDS).end();
-        self.transmit(now, vec![Transmit { flow, bytes: ack.into(), call: Some(id.clone()) }], out);
+        let ack: Bytes = dialog.ack(seq, &via, MAX_FORWARDS).end().into();
+        self.transactions.acknowledged(client, flow, ack.clone(), dialog.remote_tag.clone());
+        self.transmit(now, vec![Transmit { flow, bytes: ack, call: call.clone() }], out);
         let (branch, via) = self.via(flow);
         let bye = dialog.request(Method::Bye, &via, MAX_FORWARDS).end();
+        let mut sent = Vec::new();
         // A peer that has no room to be told hears nothing more from us, and ends it by itself.
-        self.bye(now, Owner::Call { call: key, kind: Kind::Aside }, &branch, flow, bye, id, out);
+        self.transactions.send_request(now.mono, Method::Bye, &branch, flow, bye.into(), Owner::Aside, call, &mut sent);
+        self.transmit(now, sent, out);
     }
 
     /// Where a request within a leg's dialog goes: over the flow that the peer used, or, to a peer that is where it says it
@@ -245,4 +314,18 @@ impl Engine {
     pub(super) fn with_contact(&self, writer: Writer, flow: Flow) -> Writer {
         writer.header("Contact", self.contact(flow)).header("Allow", ALLOW)
     }
+}
+
+fn timer_key(key: CallKey, timer: CallTimer) -> TimerKey {
+    match timer {
+        CallTimer::Leg(leg, timer) => TimerKey::Leg(leg, timer),
+        of_call => TimerKey::Call(key, of_call),
+    }
+}
+
+/// What a leg's 2xx says of its session timer (RFC 4028 section 9): who is to refresh must know that it is.
+pub(super) fn with_timer(writer: Writer, leg: &Leg) -> Writer {
+    let Some(timer) = leg.timer else { return writer };
+    let writer = writer.header("Session-Expires", timer.in_response());
+    if timer.ours || !leg.can.timer { writer } else { writer.header("Require", "timer") }
 }

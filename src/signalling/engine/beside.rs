@@ -1,12 +1,16 @@
 //! What stands beside the calls: the rooms for messages and for notifications, tended to once after each input.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-use super::screen::Arrived;
-use super::{CallKey, Engine, Output, QueryId, Unavailable};
+use super::screen::{Arrived, Sender, Waiting};
+use super::{CallKey, Engine, Flow, Output, QueryId, Unavailable};
 use crate::base::Now;
-use crate::signalling::message::{DeliveryKey, KeepError, Kept, MessageLimits, Messenger, Waiting};
+use crate::policy::account::Account;
+use crate::signalling::call::Party;
+use crate::signalling::message::{DeliveryKey, KeepError, Kept, MessageLimits, Messenger, Waiting as WaitingLetters};
 use crate::signalling::notifier::{DialogState, Notifier, NotifierLimits};
+use crate::wire::sip::Method;
 
 /// The two rooms, and what joins them to the engine.
 pub(super) struct Beside {
@@ -81,9 +85,56 @@ impl Beside {
             shown: Shown::default(),
         }
     }
+
+    pub(super) fn poll_timeouts(&self) -> [Option<(Instant, &'static str)>; 2] {
+        [self.notifier.poll_timeout(), self.messenger.poll_timeout()]
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        self.notifier.handle_timeout(now.mono);
+        self.messenger.handle_timeout(now);
+    }
+
+    /// Messages under way, their senders that wait, and questions to the store.
+    pub(super) fn messages(&self) -> usize {
+        self.messenger.len() + self.senders.len() + self.asked.len()
+    }
 }
 
 impl Engine {
+    /// A request to one of the rooms, from one who is who it says it is. A SUBSCRIBE within its dialog names nobody anew.
+    pub(super) fn look_up_beside(&mut self, now: Now, arrived: Arrived, sender: Sender, out: &mut Vec<Output>) {
+        if arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
+            return self.on_subscribe_again(now, &arrived, &sender, out);
+        }
+        let Some(wanted) = arrived.request.request_uri().ok().and_then(|uri| uri.user_decoded()) else {
+            return self.refuse(now, &arrived, 404, "Nobody is named", out);
+        };
+        self.ask(Waiting::Beside { arrived, sender }, wanted.to_lowercase(), out);
+    }
+
+    /// The directory says whom it named.
+    pub(super) fn on_beside(
+        &mut self,
+        now: Now,
+        arrived: Arrived,
+        sender: &Sender,
+        named: Option<Account>,
+        out: &mut Vec<Output>,
+    ) {
+        let method = arrived.request.method();
+        match (&sender.party, named) {
+            (_, named) if method == Some(Method::Message) => self.on_message(now, arrived, sender, named, out),
+            (Party::Peer(_), _) => self.refuse(now, &arrived, 403, "Only accounts watch and publish", out),
+            (Party::Account(own), Some(named)) if method == Some(Method::Subscribe) => {
+                self.on_subscribe(now, arrived, own, &named.name, out);
+            }
+            (Party::Account(own), Some(named)) if *own == named.name => self.on_publish(now, &arrived, own, out),
+            (Party::Account(_), Some(_)) => self.refuse(now, &arrived, 403, "Not your address", out),
+            (Party::Account(_), None) => self.refuse(now, &arrived, 404, "", out),
+        }
+    }
+
     /// Carries out what the rooms want done, after whatever has happened.
     pub(super) fn tend(&mut self, now: Now, out: &mut Vec<Output>) {
         self.show_calls(now);
@@ -100,7 +151,7 @@ impl Engine {
     }
 
     /// An account has registered over a flow: what waits for it can go there now.
-    pub(super) fn on_registered(&mut self, now: Now, account: &str, flow: super::Flow) {
+    pub(super) fn reach_account(&mut self, now: Now, account: &str, flow: Flow) {
         let bindings = self.registrar.bindings(account);
         for instance in bindings.iter().filter(|b| b.flow == flow).filter_map(|b| b.instance.as_deref()) {
             self.beside.notifier.flow_moved(now.mono, account, instance, flow);
@@ -120,7 +171,13 @@ impl Engine {
     }
 
     /// The store says what waits for an account.
-    pub(super) fn on_waiting(&mut self, now: Now, query: QueryId, waiting: Result<Waiting, Unavailable>, out: &mut Vec<Output>) {
+    pub(super) fn on_waiting(
+        &mut self,
+        now: Now,
+        query: QueryId,
+        waiting: Result<WaitingLetters, Unavailable>,
+        out: &mut Vec<Output>,
+    ) {
         let Some(asked) = self.beside.asked.remove(&query) else { return };
         let (Asked::Keep { account, .. } | Asked::Deliver { account } | Asked::Count { account, .. }) = &asked;
         if let Ok(waiting) = &waiting {

@@ -2,24 +2,27 @@
 
 use std::net::IpAddr;
 
-use super::screen::{Arrived, Party, Stage};
-use super::{CallKey, Engine, Output};
+use super::screen::{Arrived, Sender, Waiting};
+use super::{CallKey, Engine, Output, can};
 use crate::base::Now;
-use crate::plan::{Path, SessionId, Side, Ssrc};
+use crate::plan::{LegId, LegStats, Source, Ssrc};
 use crate::policy::account::Account;
-use crate::policy::dialplan::{Caller, Intent, Target};
+use crate::policy::dialplan::Target;
 use crate::policy::profile::{MediaKind, Profile};
-use crate::signalling::call::{Call, Callee, Invite, Leg, LegState};
+use crate::signalling::call::ring::{Ring, Stage};
+use crate::signalling::call::session_timer::{self, asked};
+use crate::signalling::call::{Call, Invite, Leg, LegMediaState, LegState, Party};
 use crate::signalling::dialog::Dialog;
 use crate::signalling::flow::Flow;
 use crate::signalling::offer::{LocalEnd, OfferAnswer, OfferError, SecureEnd};
 use crate::signalling::record::{CallRecord, LegMedia};
-use crate::signalling::transaction::ServerId;
 use crate::wire::sip::{Message, escape_user, quote};
 
-/// Where leg B goes, before there is a leg.
+/// Where a branch goes, before there is a leg.
 pub(super) struct Destination {
     who: String,
+    party: Party,
+    instance: Option<String>,
     pub(super) flow: Flow,
     profile: Profile,
     /// The Request-URI.
@@ -29,74 +32,57 @@ pub(super) struct Destination {
 }
 
 impl Engine {
-    pub(super) fn call_by_invite(&self, server: ServerId) -> Option<CallKey> {
-        self.by_invite.get(&server).copied()
-    }
-
-    pub(super) fn look_up_callee(&mut self, now: Now, arrived: Arrived, caller: Party, out: &mut Vec<Output>) {
+    pub(super) fn look_up_callee(&mut self, now: Now, arrived: Arrived, sender: Sender, out: &mut Vec<Output>) {
         let Some(dialled) = arrived.request.request_uri().ok().and_then(|uri| uri.user_decoded()) else {
             return self.refuse(now, &arrived, 404, "Nobody is dialled", out);
         };
         if self.is_merged(&arrived.request) {
             return self.refuse(now, &arrived, 482, "Merged request", out);
         }
+        if arrived.request.line_named("Replaces").is_some() {
+            return self.replace(now, &arrived, &sender, out);
+        }
         let trying = self.response(&arrived, 100, "").end();
         self.finish(now, &arrived, 100, trying, out);
         // Account names are lower case; people are not.
-        self.ask(arrived, Stage::Callee { caller }, dialled.to_lowercase(), out);
+        self.ask(Waiting::Callee { arrived, sender }, dialled.to_lowercase(), out);
     }
 
     /// The same request by another way (RFC 3261 section 8.2.2.2).
     fn is_merged(&self, invite: &Message) -> bool {
         let (Ok(call_id), Ok(from)) = (invite.call_id(), invite.from()) else { return false };
         let same = |other: &Message| other.call_id() == Ok(call_id) && other.from().is_ok_and(|f| f.tag() == from.tag());
-        let in_call =
-            self.by_call_id.get(call_id).is_some_and(|key| self.calls[*key].a.dialog.remote_tag.as_deref() == from.tag());
-        in_call || self.waiting.values().any(|w| matches!(w.stage, Stage::Callee { .. }) && same(&w.arrived.request))
+        let leg = self.by_call_id.get(call_id).and_then(|leg| self.leg(*leg));
+        let waits = |waiting: &Waiting| matches!(waiting, Waiting::Callee { arrived, .. } if same(&arrived.request));
+        leg.is_some_and(|leg| leg.dialog.remote_tag.as_deref() == from.tag()) || self.waiting.values().any(waits)
     }
 
-    pub(super) fn route(&mut self, now: Now, arrived: Arrived, caller: Party, callee: Option<Account>, out: &mut Vec<Output>) {
+    pub(super) fn route(&mut self, now: Now, arrived: Arrived, sender: Sender, callee: Option<Account>, out: &mut Vec<Output>) {
         let dialled = arrived.request.request_uri().ok().and_then(|uri| uri.user_decoded()).unwrap_or_default();
-        let from = match &caller {
-            Party::Account(account) => Caller::Account(&account.name),
-            Party::Peer(name) => Caller::Peer(name),
-        };
-        let intent = Intent { dialled: &dialled, account: callee.as_ref().map(|a| a.name.as_str()), from };
-        let decision = self.config.dialplan.route(&intent);
-        let destination = match decision.target {
+        let decision = self.decide(&sender.party, &dialled, callee.as_ref());
+        let demo = match decision.target {
             Target::Refuse { status } => return self.refuse(now, &arrived, status, "", out),
-            Target::Echo => Err(Path::Echo),
-            Target::Tone { hz } => Err(Path::Tone { hz }),
-            Target::Account(name) => match self.destination_of_account(&name) {
-                Some(destination) => Ok(destination),
-                None => return self.refuse(now, &arrived, 480, "Not registered", out),
-            },
-            Target::Peer { peer, number } => match self.destination_of_peer(&peer, &number) {
-                Some(destination) => Ok(destination),
-                None => return self.refuse(now, &arrived, 500, "No way to that peer", out),
-            },
+            Target::Echo => Some(Source::Itself),
+            Target::Tone { hz } => Some(Source::Tone { hz }),
+            Target::Account(_) | Target::Peer { .. } | Target::Group { .. } => None,
         };
         if self.calls.len() >= self.config.max_calls {
             return self.refuse(now, &arrived, 503, "Too many calls", out);
         }
-        let a = match self.leg_a(&arrived, &caller) {
+        let leg = match self.leg_a(&arrived, &sender) {
             Ok(leg) => leg,
             Err((status, reason)) => return self.refuse(now, &arrived, status, reason, out),
         };
-        let max_forwards = arrived.request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
-        let callee = match destination {
-            Err(path) => Callee::Gateway(path),
-            Ok(destination) => Callee::Leg(Box::new(self.leg_b(destination, &arrived.request, &caller, max_forwards))),
+        let to = match demo {
+            Some(demo) => Err(demo),
+            None => Ok(Ring::new(leg.id, decision.target, decision.forward, decision.ring_secs)),
         };
         let record = CallRecord {
             id: self.rng.word(12),
-            from: a.who.clone(),
+            from: leg.who.to_string(),
             dialled,
             because: decision.because,
-            sip_call_ids: [
-                Some(a.dialog.call_id.clone()),
-                if let Callee::Leg(b) = &callee { Some(b.dialog.call_id.clone()) } else { None },
-            ],
+            sip_call_ids: [Some(leg.dialog.call_id.clone()), None],
             started_unix_ms: now.unix_ms(),
             answered_unix_ms: None,
             ended_unix_ms: 0,
@@ -105,128 +91,138 @@ impl Engine {
             pipeline: String::new(),
             media: [LegMedia::default(), LegMedia::default()],
         };
-        self.open(now, arrived.server, a, callee, record, out);
-    }
-
-    fn open(&mut self, now: Now, server: ServerId, a: Leg, callee: Callee, record: CallRecord, out: &mut Vec<Output>) {
-        let session = SessionId(self.mint());
         let id: std::sync::Arc<str> = record.id.as_str().into();
-        let tags = [
-            Some(a.dialog.local_tag.clone()),
-            if let Callee::Leg(b) = &callee { Some(b.dialog.local_tag.clone()) } else { None },
-        ];
-        let call_id = a.dialog.call_id.clone();
-        let key = self.calls.insert(Call::new(id.clone(), session, a, callee, self.config.times, record));
-        for (tag, side) in tags.into_iter().zip([Side::A, Side::B]) {
-            if let Some(tag) = tag {
-                self.by_tag.insert(tag, (key, side));
-            }
-        }
-        self.by_session.insert(session, key);
-        self.by_invite.insert(server, key);
-        self.by_call_id.insert(call_id, key);
-        self.transactions.belongs_to(server, id.clone());
+        let names = leg.clone();
+        let key = self.calls.insert(Call::new(id.clone(), leg, to, self.config.times, record));
+        self.remember(key, &names);
+        self.transactions.belongs_to(arrived.server, id.clone());
         tracing::info!(call = %id, "call");
         self.with_call(now, key, out, Call::start);
     }
 
-    fn leg_a(&mut self, arrived: &Arrived, caller: &Party) -> Result<Leg, (u16, &'static str)> {
+    /// Makes a branch for each device of each target, and has them rung.
+    pub(super) fn ring_stage(&mut self, now: Now, key: CallKey, stage: Stage, out: &mut Vec<Output>) {
+        let call = &self.calls[key];
+        let room = call.branch_room();
+        let Some(waiting) = call.waiting_leg() else { return };
+        let (identity, own_flow) = (waiting.identity.clone(), waiting.flow);
+        let max_forwards = match &waiting.invite {
+            Invite::Uas { request, .. } => request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1),
+            Invite::Uac { max_forwards } => *max_forwards,
+        };
+        let destinations: Vec<Destination> = stage.iter().flat_map(|target| self.destinations(target)).collect();
+        // Who calls an account of its own calls its other devices.
+        let others = destinations.into_iter().filter(|to| !(to.flow == own_flow && own_flow.is_reliable()));
+        let others: Vec<Destination> = others.take(room).collect();
+        let legs: Vec<Leg> = others.into_iter().map(|to| self.branch(to, &identity, max_forwards)).collect();
+        legs.iter().for_each(|leg| self.remember(key, leg));
+        self.with_call(now, key, out, |call, acts| call.on_branches(legs, now, acts));
+    }
+
+    pub(super) fn leg_a(&mut self, arrived: &Arrived, sender: &Sender) -> Result<Leg, (u16, &'static str)> {
         let profile = self.profile_of(arrived.flow).clone();
         let tag = self.rng.token(22);
         let dialog = Dialog::from_invite(&arrived.request, tag).map_err(|_| (400, "Malformed or missing Contact"))?;
         let body = arrived.request.body();
-        if body.is_empty() {
-            return Err((488, "An offer is expected in the INVITE"));
-        }
+        let session_expires_secs = profile.session_expires_secs;
         let mut offer = OfferAnswer::new(profile.clone(), self.local_end(&profile));
-        offer.receive_offer(body).map_err(|error| match error {
-            OfferError::Sdp(_) => (400, "Malformed session description"),
-            OfferError::NoAudio => (488, "No audio is offered"),
-            OfferError::Transport => (488, "Its transport is not of this kind of peer"),
-            OfferError::Security => (488, "ICE, fingerprint or rtcp-mux is missing"),
-            OfferError::NoCommonCodec => (488, "No codec in common"),
-            OfferError::Address => (488, "Its media address cannot be used"),
-            OfferError::Unexpected => (500, ""),
-        })?;
-        let who = match caller {
-            Party::Account(account) => account.name.clone(),
+        // Without an offer, ours goes out with the 200 (RFC 3261 section 13.3.1).
+        if !body.is_empty() {
+            offer.receive_offer(body).map_err(|error| match error {
+                OfferError::Sdp(_) => (400, "Malformed session description"),
+                OfferError::NoAudio => (488, "No audio is offered"),
+                OfferError::Transport => (488, "Its transport is not of this kind of peer"),
+                OfferError::Security => (488, "ICE, fingerprint or rtcp-mux is missing"),
+                OfferError::NoCommonCodec => (488, "No codec in common"),
+                OfferError::Address => (488, "Its media address cannot be used"),
+                OfferError::Unexpected => (500, ""),
+            })?;
+        }
+        let (who, instance) = match &sender.party {
+            Party::Account(name) => (name.clone(), self.registrar.instance_of(name, arrived.flow)),
             Party::Peer(name) => {
                 let number = arrived.request.from().ok().and_then(|from| from.uri.user_decoded()).unwrap_or_default();
-                format!("{name} {number}").trim_end().to_owned()
+                (format!("{name} {number}").trim_end().to_owned(), None)
             }
         };
+        let can = can(&arrived.request);
+        let invite = Invite::Uas { server: arrived.server, request: arrived.request.clone() };
+        let invite_seq = arrived.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let timer = session_timer::grant(asked(&arrived.request), can.timer, session_expires_secs);
+        let media_ip = self.media_ip(arrived.flow);
+        let id = LegId(self.mint());
         Ok(Leg {
-            who,
-            flow: arrived.flow,
-            flow_closed: false,
-            media_ip: self.media_ip(arrived.flow),
-            invite: Invite::Uas { server: arrived.server, request: arrived.request.clone() },
-            state: LegState::Incoming,
-            dialog,
-            offer,
-            unacked: None,
-            connected: false,
-            failure: None,
+            instance,
+            can,
+            invite_seq,
+            timer,
+            ..new_leg(id, &who, sender, arrived.flow, media_ip, invite, LegState::Incoming, dialog, offer)
         })
     }
 
-    fn leg_b(&mut self, to: Destination, invite: &Message, caller: &Party, max_forwards: u8) -> Leg {
-        let from = self.caller_id(invite, caller);
+    fn branch(&mut self, to: Destination, identity: &str, max_forwards: u8) -> Leg {
         let (call_id, tag) = (self.rng.token(22), self.rng.token(22));
         let local = self.local_end(&to.profile);
-        Leg {
-            who: to.who,
-            flow: to.flow,
-            flow_closed: false,
-            media_ip: self.media_ip(to.flow),
-            invite: Invite::Uac { client: None, max_forwards },
-            state: LegState::Idle,
-            dialog: Dialog::to_invite(call_id, tag, from, to.to, to.uri),
-            offer: OfferAnswer::new(to.profile, local),
-            unacked: None,
-            connected: false,
-            failure: None,
+        let dialog = Dialog::to_invite(call_id, tag, identity.to_owned(), to.to.clone(), to.uri);
+        let offer = OfferAnswer::new(to.profile, local);
+        let media_ip = self.media_ip(to.flow);
+        let id = LegId(self.mint());
+        let sender = Sender { party: to.party, identity: to.to };
+        let invite = Invite::Uac { max_forwards };
+        let leg = new_leg(id, &to.who, &sender, to.flow, media_ip, invite, LegState::Idle, dialog, offer);
+        Leg { instance: to.instance, ..leg }
+    }
+
+    /// How others see an account: as the directory knows it, whatever its own From says.
+    pub(super) fn identity_of_account(&self, account: &Account) -> String {
+        let display = account.display_name.as_deref().unwrap_or(&account.name);
+        let user = account.number.as_deref().unwrap_or(&account.name);
+        format!("{} <sip:{}@{}>", quote(display), escape_user(user), self.config.domain)
+    }
+
+    /// How others see one who calls by a trusted peer: as the peer says.
+    pub(super) fn identity_of_peer(&self, peer: &str, request: &Message) -> String {
+        let from = request.from().ok();
+        let user = from.as_ref().and_then(|f| f.uri.user_decoded()).unwrap_or_else(|| peer.to_owned());
+        let display = from.and_then(|f| f.display_text()).map(|d| format!("{} ", quote(&d))).unwrap_or_default();
+        format!("{display}<sip:{}@{}>", escape_user(&user), self.config.domain)
+    }
+
+    /// The devices of a target.
+    pub(super) fn destinations(&self, target: &Target) -> Vec<Destination> {
+        match target {
+            Target::Account(name) => self.destinations_of_account(name),
+            Target::Peer { peer, number } => self.destination_of_peer(peer, number).into_iter().collect(),
+            Target::Group { members, .. } => members.iter().flat_map(|member| self.destinations(member)).collect(),
+            Target::Echo | Target::Tone { .. } | Target::Refuse { .. } => Vec::new(),
         }
     }
 
-    /// From toward leg B: an account is who the directory says it is, whatever its own From said; a trusted peer is believed.
-    pub(super) fn caller_id(&self, invite: &Message, caller: &Party) -> String {
-        let domain = &self.config.domain;
-        match caller {
-            Party::Account(account) => {
-                let display = account.display_name.as_deref().unwrap_or(&account.name);
-                let user = account.number.as_deref().unwrap_or(&account.name);
-                format!("{} <sip:{}@{domain}>", quote(display), escape_user(user))
-            }
-            Party::Peer(name) => {
-                let from = invite.from().ok();
-                let user = from.as_ref().and_then(|f| f.uri.user_decoded()).unwrap_or_else(|| name.clone());
-                let display = from.and_then(|f| f.display_text()).map(|d| format!("{} ", quote(&d))).unwrap_or_default();
-                format!("{display}<sip:{}@{domain}>", escape_user(&user))
-            }
-        }
+    fn destinations_of_account(&self, name: &str) -> Vec<Destination> {
+        let to = format!("<sip:{}@{}>", escape_user(name), self.config.domain);
+        let bindings = self.registrar.bindings(name).into_iter();
+        bindings
+            .map(|binding| Destination {
+                who: name.to_owned(),
+                party: Party::Account(name.to_owned()),
+                instance: binding.instance.clone(),
+                flow: binding.flow,
+                profile: self.profile_of(binding.flow).clone(),
+                // A Contact's `?headers` are not the caller's to send (RFC 3261 section 19.1.5).
+                uri: binding.contact.split('?').next().unwrap_or_default().to_owned(),
+                to: to.clone(),
+            })
+            .collect()
     }
 
-    fn destination_of_account(&self, name: &str) -> Option<Destination> {
-        // One device: the one that was heard of last. Ringing them all is forking's.
-        let binding = self.registrar.bindings(name).into_iter().next()?;
-        // A Contact's `?headers` are not the caller's to send (RFC 3261 section 19.1.5).
-        let uri = binding.contact.split('?').next().unwrap_or_default().to_owned();
-        Some(Destination {
-            who: name.to_owned(),
-            flow: binding.flow,
-            profile: self.profile_of(binding.flow).clone(),
-            uri,
-            to: format!("<sip:{}@{}>", escape_user(name), self.config.domain),
-        })
-    }
-
-    pub(super) fn destination_of_peer(&self, name: &str, number: &str) -> Option<Destination> {
+    fn destination_of_peer(&self, name: &str, number: &str) -> Option<Destination> {
         let peer = self.config.peer_named(name)?;
         let local = self.config.udp_toward(peer.address.ip())?;
         let uri = format!("sip:{}@{}", escape_user(number), peer.address);
         Some(Destination {
             who: name.to_owned(),
+            party: Party::Peer(name.to_owned()),
+            instance: None,
             flow: Flow::Udp { local, remote: peer.address },
             profile: peer.profile.clone(),
             to: format!("<{uri}>"),
@@ -247,5 +243,49 @@ impl Engine {
     fn media_ip(&self, flow: Flow) -> IpAddr {
         let unspecified = std::net::Ipv4Addr::UNSPECIFIED.into();
         self.local_of(flow).map_or(unspecified, |local| local.ip())
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn new_leg(
+    id: LegId,
+    who: &str,
+    sender: &Sender,
+    flow: Flow,
+    media_ip: IpAddr,
+    invite: Invite,
+    state: LegState,
+    dialog: Dialog,
+    offer: OfferAnswer,
+) -> Leg {
+    Leg {
+        id,
+        who: who.into(),
+        party: sender.party.clone(),
+        identity: sender.identity.clone(),
+        instance: None,
+        flow,
+        flow_closed: false,
+        media_ip,
+        invite,
+        client: None,
+        invite_seq: 0,
+        state,
+        dialog,
+        offer,
+        can: Default::default(),
+        unacked: None,
+        reliable: Default::default(),
+        seen_rseq: None,
+        timer: None,
+        min_se_secs: 0,
+        refreshing: None,
+        refer: None,
+        keys: Default::default(),
+        media: LegMediaState::Unopened,
+        path: None,
+        connected: false,
+        failure: None,
+        stats: LegStats::default(),
     }
 }

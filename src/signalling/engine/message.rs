@@ -1,11 +1,12 @@
 //! MESSAGE (RFC 3428): from a sender who has proven himself to the messages' room, and from there to devices and peers.
 
 use super::beside::Asked;
-use super::screen::{Arrived, Party, Stage};
+use super::screen::{Arrived, Sender};
 use super::{Engine, Flow, Output, Owner, QueryId};
 use crate::base::Now;
 use crate::policy::account::Account;
-use crate::policy::dialplan::{Caller, Intent, Target};
+use crate::policy::dialplan::Target;
+use crate::signalling::call::Party;
 use crate::signalling::message::{Action, Addressee, DeliveryKey, Letter, MessageError};
 use crate::wire::sip::{HeaderName, Message, Method, Writer, date, escape_user};
 
@@ -29,38 +30,26 @@ fn read(now: Now, request: &Message, from: String) -> Result<Letter, (u16, &'sta
 }
 
 impl Engine {
-    pub(super) fn look_up_addressee(&mut self, now: Now, arrived: Arrived, sender: Party, out: &mut Vec<Output>) {
-        let Some(wanted) = arrived.request.request_uri().ok().and_then(|uri| uri.user_decoded()) else {
-            return self.refuse(now, &arrived, 404, "Nobody is addressed", out);
-        };
-        self.ask(arrived, Stage::Addressee { sender }, wanted.to_lowercase(), out);
-    }
-
     pub(super) fn on_message(
         &mut self,
         now: Now,
         arrived: Arrived,
-        sender: &Party,
-        found: Option<Account>,
+        sender: &Sender,
+        named: Option<Account>,
         out: &mut Vec<Output>,
     ) {
         let wanted = arrived.request.request_uri().ok().and_then(|uri| uri.user_decoded()).unwrap_or_default();
-        let from = match sender {
-            Party::Account(account) => Caller::Account(&account.name),
-            Party::Peer(name) => Caller::Peer(name),
-        };
-        let intent = Intent { dialled: &wanted, account: found.as_ref().map(|a| a.name.as_str()), from };
-        let to = match self.config.dialplan.route(&intent).target {
+        let to = match self.decide(&sender.party, &wanted, named.as_ref()).target {
             Target::Account(name) => Addressee::Account(name),
             Target::Peer { peer, number } => Addressee::Peer { peer, number },
             Target::Refuse { status } => return self.refuse(now, &arrived, status, "", out),
-            Target::Echo | Target::Tone { .. } => return self.refuse(now, &arrived, 404, "Nobody reads there", out),
+            // A group has no mailbox: who has it, and who has not, could not be told in one answer.
+            Target::Group { .. } | Target::Echo | Target::Tone { .. } => {
+                return self.refuse(now, &arrived, 404, "Nobody reads there", out);
+            }
         };
-        let name = match sender {
-            Party::Account(account) => &account.name,
-            Party::Peer(name) => name,
-        };
-        let letter = match read(now, &arrived.request, self.caller_id(&arrived.request, sender)) {
+        let (Party::Account(name) | Party::Peer(name)) = &sender.party;
+        let letter = match read(now, &arrived.request, sender.identity.clone()) {
             Ok(letter) => letter,
             Err((status, reason)) => return self.refuse(now, &arrived, status, reason, out),
         };
@@ -143,16 +132,10 @@ impl Engine {
     }
 
     fn ways_to(&self, to: &Addressee) -> Vec<(Flow, String)> {
-        match to {
-            // A Contact's `?headers` are not the sender's to send (RFC 3261 section 19.1.5).
-            Addressee::Account(name) => {
-                let bindings = self.registrar.bindings(name).into_iter();
-                bindings.map(|b| (b.flow, b.contact.split('?').next().unwrap_or_default().to_owned())).collect()
-            }
-            Addressee::Peer { peer, number } => {
-                let way = self.destination_of_peer(peer, number).map(|to| (to.flow, to.uri));
-                way.into_iter().collect()
-            }
-        }
+        let target = match to {
+            Addressee::Account(name) => Target::Account(name.clone()),
+            Addressee::Peer { peer, number } => Target::Peer { peer: peer.clone(), number: number.clone() },
+        };
+        self.destinations(&target).into_iter().map(|to| (to.flow, to.uri)).collect()
     }
 }

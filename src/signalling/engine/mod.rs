@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Input::Message -> screen (grammar, 400 505 483 416 420) -> transaction table (a retransmission stops here)
-//!   request:  in a dialog -> dialog -> call          | REGISTER, INVITE: authenticate -> registrar | route -> call
+//!   request:  in a dialog -> dialog -> call          | outside: authenticate -> registrar | route -> call | beside.rs
 //!   response: its transaction's owner -> call
 //! Action (call) -> SIP message -> transaction table -> Output::Send
 //! ```
@@ -15,8 +15,11 @@ mod beside;
 mod config;
 mod in_dialog;
 mod invite;
+mod keys;
 mod message;
 mod notify;
+mod provisional;
+mod refer;
 mod screen;
 
 use std::collections::BTreeMap;
@@ -30,17 +33,18 @@ use slotmap::SlotMap;
 pub use config::{EngineConfig, Peer};
 
 use crate::base::{DeadlineKey, Deadlines, Now, Rng};
-use crate::plan::{MediaCommand, MediaEvent, SessionId, Side};
+use crate::plan::{LegId, MediaCommand, MediaEvent};
 use crate::policy::account::Account;
 use crate::policy::profile::Profile;
 use crate::signalling::auth::{Authenticator, Claim};
-use crate::signalling::call::{Action, Call, CallTimer, Ending, Invite, LegError, LegState};
+use crate::signalling::call::session_timer;
+use crate::signalling::call::{Action, Call, CallTimer, Can, Ending, Invite, Leg, LegError, LegState, LegTimer, Refresh};
 use crate::signalling::flow::{Connection, ConnectionId, Flow};
 use crate::signalling::message::{DeliveryKey, KeepError, Kept, Letter, Waiting as WaitingLetters};
 use crate::signalling::notifier::SubscriptionKey;
 use crate::signalling::record::{CallRecord, TraceRecord};
 use crate::signalling::registrar::Registrar;
-use crate::signalling::transaction::{Incoming, ServerId, Table, TransactionEvent, Transmit};
+use crate::signalling::transaction::{ClientId, Incoming, ServerId, Table, TransactionEvent, Transmit};
 use crate::wire::sip::{Framing, HeaderName, Message, Method, response_to};
 use beside::Beside;
 use screen::Waiting;
@@ -153,20 +157,25 @@ pub enum Output {
 /// What a client transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// A call's.
-    Call { call: CallKey, kind: Kind },
-    /// A NOTIFY of this CSeq number.
+    /// The INVITE that makes a leg.
+    Invite(LegId),
+    /// A re-INVITE or UPDATE of ours.
+    Refresh(LegId),
+    Bye(LegId),
+    Info(LegId),
+    /// The NOTIFY of a subscription, with its CSeq number.
     Notify(SubscriptionKey, u32),
     /// A message to one of its addressee's devices.
     Letter(DeliveryKey),
+    /// CANCEL, PRACK, a transfer's NOTIFY, or the BYE to a branch that was not taken: whatever is answered, nothing follows from it.
+    Aside,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Invite,
-    Bye(Side),
-    /// CANCEL, or the BYE to a branch that was not taken: whatever is answered, nothing follows from it.
-    Aside,
+/// Whose a deadline is: a leg takes its own along into another call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    Call(CallKey, CallTimer),
+    Leg(LegId, LegTimer),
 }
 
 /// All signalling state of the gateway.
@@ -178,16 +187,17 @@ pub struct Engine {
     authenticator: Authenticator,
     connections: BTreeMap<ConnectionId, Connection>,
     calls: SlotMap<CallKey, Call>,
+    /// Whose each leg is.
+    by_leg: BTreeMap<LegId, CallKey>,
     /// Which leg a local tag names.
-    by_tag: BTreeMap<String, (CallKey, Side)>,
-    by_session: BTreeMap<SessionId, CallKey>,
-    /// Which call an INVITE's transaction and its Call-ID made.
-    by_invite: BTreeMap<ServerId, CallKey>,
-    by_call_id: BTreeMap<String, CallKey>,
-    /// Requests that wait for the directory.
+    by_tag: BTreeMap<String, LegId>,
+    /// Which leg an INVITE's transaction and its Call-ID made.
+    by_invite: BTreeMap<ServerId, LegId>,
+    by_call_id: BTreeMap<String, LegId>,
+    /// What waits for the directory.
     waiting: BTreeMap<QueryId, Waiting>,
-    deadlines: Deadlines<(CallKey, CallTimer)>,
-    armed: BTreeMap<(CallKey, CallTimer), DeadlineKey>,
+    deadlines: Deadlines<TimerKey>,
+    armed: BTreeMap<TimerKey, DeadlineKey>,
     beside: Beside,
     next_id: u64,
     /// The call that the message in hand belongs to, for its trace.
@@ -207,8 +217,8 @@ impl Engine {
             rng,
             connections: BTreeMap::new(),
             calls: SlotMap::with_key(),
+            by_leg: BTreeMap::new(),
             by_tag: BTreeMap::new(),
-            by_session: BTreeMap::new(),
             by_invite: BTreeMap::new(),
             by_call_id: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -240,26 +250,28 @@ impl Engine {
     /// The earliest deadline and its name.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let beside = [self.beside.notifier.poll_timeout(), self.beside.messenger.poll_timeout()];
         let own = [self.transactions.poll_timeout(), self.registrar.poll_timeout(), self.deadlines.next()];
-        own.into_iter().chain(beside).flatten().min()
+        own.into_iter().chain(self.beside.poll_timeouts()).flatten().min()
     }
 
     /// Fires all that is due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         self.registrar.handle_timeout(now.mono);
-        self.beside.notifier.handle_timeout(now.mono);
-        self.beside.messenger.handle_timeout(now);
+        self.beside.handle_timeout(now);
         let (mut events, mut sent) = (Vec::new(), Vec::new());
         self.transactions.handle_timeout(now.mono, &mut events, &mut sent);
         self.transmit(now, sent, out);
         self.on_transaction_events(now, events, out);
-        while let Some((key, timer)) = self.deadlines.pop_due(now.mono) {
-            self.armed.remove(&(key, timer));
-            if let CallTimer::Retransmit2xx(side) = timer {
-                self.retransmit_2xx(now, key, side, out);
+        while let Some(due) = self.deadlines.pop_due(now.mono) {
+            self.armed.remove(&due);
+            match due {
+                TimerKey::Call(key, timer) => self.with_call(now, key, out, |call, acts| call.on_timer(timer, now, acts)),
+                TimerKey::Leg(leg, LegTimer::Retransmit2xx) => self.retransmit_2xx(now, leg, out),
+                TimerKey::Leg(leg, LegTimer::Retransmit1xx) => self.retransmit_1xx(now, leg, out),
+                TimerKey::Leg(leg, timer) => {
+                    self.with_leg(now, leg, out, |call, acts| call.on_timer(CallTimer::Leg(leg, timer), now, acts));
+                }
             }
-            self.with_call(now, key, out, |call, acts| call.on_timer(timer, now, acts));
         }
         self.tend(now, out);
     }
@@ -268,49 +280,69 @@ impl Engine {
         let flow = Flow::WebSocket(connection);
         self.registrar.flow_closed(flow);
         self.beside.notifier.flow_closed(now.mono, flow);
-        self.waiting.retain(|_, waiting| waiting.flow != flow);
+        self.waiting.retain(|_, waiting| waiting.arrived().is_none_or(|arrived| arrived.flow != flow));
         let mut events = Vec::new();
         self.transactions.flow_closed(flow, &mut events);
         self.on_transaction_events(now, events, out);
-        let legs: Vec<(CallKey, Side)> =
-            self.by_tag.values().copied().filter(|(key, side)| self.calls[*key].leg(*side).flow == flow).collect();
-        for (key, side) in legs {
-            self.with_call(now, key, out, |call, acts| call.on_flow_closed(side, acts));
+        for leg in self.legs_where(|leg| leg.flow == flow) {
+            self.with_leg(now, leg, out, |call, acts| call.on_flow_closed(leg, acts));
         }
         self.connections.remove(&connection);
+    }
+
+    fn legs_where(&self, is: impl Fn(&Leg) -> bool) -> Vec<LegId> {
+        self.calls.values().flat_map(Call::legs).filter(|leg| is(leg)).map(|leg| leg.id).collect()
+    }
+
+    /// A device has registered: legs of the same instance that it had over another flow are its own still (RFC 5626).
+    fn on_registered(&mut self, now: Now, account: &str, flow: Flow, out: &mut Vec<Output>) {
+        self.reach_account(now, account, flow);
+        if !flow.is_reliable() {
+            return;
+        }
+        let instance = self.registrar.instance_of(account, flow);
+        let is = |leg: &Leg| leg.flow != flow && leg.instance.is_some() && leg.instance == instance && leg.is_of(account);
+        for leg in self.legs_where(is) {
+            self.with_leg(now, leg, out, |call, acts| call.on_flow_moved(leg, flow, acts));
+        }
     }
 
     fn on_transaction_events(&mut self, now: Now, events: Vec<TransactionEvent<Owner>>, out: &mut Vec<Output>) {
         for TransactionEvent::NoResponse(_, owner) in events {
             match owner {
-                Owner::Call { call, kind } => self.with_call(now, call, out, |call, acts| match kind {
-                    Kind::Invite => call.on_failure(LegError::NoResponse, now, acts),
-                    Kind::Bye(side) => call.on_bye_done(side),
-                    Kind::Aside => {}
-                }),
+                Owner::Invite(leg) => {
+                    self.with_leg(now, leg, out, |call, acts| call.on_failure(leg, LegError::NoResponse, now, acts));
+                }
+                Owner::Bye(leg) => self.with_leg(now, leg, out, |call, _| call.on_bye_done(leg)),
+                Owner::Info(leg) => self.with_leg(now, leg, out, |call, acts| call.on_key_done(leg, acts)),
+                Owner::Refresh(leg) => self.refresh_failed(now, leg, LegError::NoResponse, session_timer::MIN_SE_SECS, out),
                 Owner::Notify(key, cseq) => self.beside.notifier.on_silence(now.mono, key, cseq),
                 Owner::Letter(key) => self.beside.messenger.on_response(now, key, 408),
+                Owner::Aside => {}
             }
         }
     }
 
     fn on_media(&mut self, now: Now, event: MediaEvent, out: &mut Vec<Output>) {
-        let session = match &event {
-            MediaEvent::Opened { session, .. }
-            | MediaEvent::OpenFailed { session, .. }
-            | MediaEvent::Connected { session, .. }
-            | MediaEvent::Failed { session, .. }
-            | MediaEvent::Closed { session, .. } => *session,
-        };
-        // A session whose call has gone: its `Close` is under way, or it was answered too late.
-        let Some(&key) = self.by_session.get(&session) else { return };
-        self.with_call(now, key, out, |call, acts| match event {
-            MediaEvent::Opened { side, local, .. } => call.on_opened(side, local, now, acts),
-            MediaEvent::OpenFailed { .. } => call.on_open_failed(now, acts),
-            MediaEvent::Connected { side, .. } => call.leg_mut(side).connected = true,
-            MediaEvent::Failed { side, cause, .. } => call.on_media_failed(side, cause, now, acts),
-            MediaEvent::Closed { a, b, .. } => call.on_media_closed(a, b, now, acts),
-        });
+        // A leg that has gone meanwhile is nobody's: its `Close` is under way, or it was answered too late.
+        match event {
+            MediaEvent::Opened { leg, local } => {
+                self.with_leg(now, leg, out, |call, acts| call.on_opened(leg, local, now, acts));
+            }
+            MediaEvent::OpenFailed { leg, .. } => {
+                self.with_leg(now, leg, out, |call, acts| call.on_open_failed(leg, now, acts));
+            }
+            MediaEvent::Connected { leg } => self.with_leg(now, leg, out, |call, _| call.on_media_connected(leg)),
+            MediaEvent::Dtmf { leg, event, duration_ms } => {
+                self.with_leg(now, leg, out, |call, acts| call.on_key(leg, event, duration_ms, acts));
+            }
+            MediaEvent::Failed { leg, cause } => {
+                self.with_leg(now, leg, out, |call, acts| call.on_media_failed(leg, cause, now, acts));
+            }
+            MediaEvent::Closed { leg, stats } => {
+                self.with_leg(now, leg, out, |call, acts| call.on_media_closed(leg, stats, now, acts));
+            }
+        }
     }
 
     fn on_shut_down(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -372,54 +404,105 @@ impl Engine {
     /// The call whose dialog or INVITE a message names, for its trace.
     fn call_of(&self, message: &Message) -> Option<Arc<str>> {
         let by_to = message.to().ok().and_then(|to| to.tag().and_then(|tag| self.by_tag.get(tag)));
-        if let Some((key, _)) = by_to {
-            return Some(self.calls[*key].id.clone());
-        }
-        let key = self.by_call_id.get(message.call_id().ok()?)?;
-        Some(self.calls[*key].id.clone())
+        let leg = by_to.or_else(|| self.by_call_id.get(message.call_id().ok()?))?;
+        self.call_id_of(*leg)
+    }
+
+    fn call_id_of(&self, leg: LegId) -> Option<Arc<str>> {
+        Some(self.calls.get(*self.by_leg.get(&leg)?)?.id.clone())
     }
 
     fn on_response(&mut self, now: Now, response: &Message, out: &mut Vec<Output>) {
         if response.check().is_err() {
             return;
         }
-        self.in_hand =
-            response.from().ok().and_then(|from| self.by_tag.get(from.tag()?)).map(|(key, _)| self.calls[*key].id.clone());
+        let leg = response.from().ok().and_then(|from| self.by_tag.get(from.tag()?)).copied();
+        self.in_hand = leg.and_then(|leg| self.call_id_of(leg));
         let mut sent = Vec::new();
         let owner = self.transactions.receive_response(now.mono, response, &mut sent);
         self.transmit(now, sent, out);
-        let Some((_, owner)) = owner else { return };
-        let status = response.status().unwrap_or_default();
+        let Some((client, owner)) = owner else { return };
+        let status = response.status().expect("the caller has seen that it is a response");
         match owner {
-            Owner::Call { call, kind: Kind::Invite } => self.on_invite_response(now, call, response, out),
-            Owner::Call { call, kind: Kind::Bye(side) } if status >= 200 => {
-                self.with_call(now, call, out, |call, _| call.on_bye_done(side));
-            }
+            Owner::Invite(leg) => self.on_invite_response(now, leg, client, response, status, out),
+            Owner::Refresh(leg) if status >= 200 => self.on_refresh_response(now, leg, client, response, status, out),
+            Owner::Bye(leg) if status >= 200 => self.with_leg(now, leg, out, |call, _| call.on_bye_done(leg)),
+            Owner::Info(leg) if status >= 200 => self.with_leg(now, leg, out, |call, acts| call.on_key_done(leg, acts)),
             Owner::Notify(key, cseq) if status >= 200 => self.beside.notifier.on_response(now.mono, key, cseq, status),
             Owner::Letter(key) => self.beside.messenger.on_response(now, key, status),
-            Owner::Call { .. } | Owner::Notify(..) => {}
+            Owner::Refresh(_) | Owner::Bye(_) | Owner::Info(_) | Owner::Notify(..) | Owner::Aside => {}
         }
     }
 
-    fn on_invite_response(&mut self, now: Now, key: CallKey, response: &Message, out: &mut Vec<Output>) {
-        let status = response.status().expect("the caller has seen that it is a response");
-        let Some(call) = self.calls.get_mut(key) else { return };
-        let leg = call.leg_mut(Side::B);
-        let sdp = response.content_type().is_some_and(|t| t.eq_ignore_ascii_case(b"application/sdp")).then(|| response.body());
+    fn on_invite_response(
+        &mut self,
+        now: Now,
+        id: LegId,
+        client: ClientId,
+        response: &Message,
+        status: u16,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let sdp = sdp_of(response);
         match status {
             100..200 => {
                 if status > 100 {
                     leg.dialog.learn(response);
+                    if !self.acknowledge_1xx(now, id, response, out) {
+                        return;
+                    }
                 }
-                self.with_call(now, key, out, |call, acts| call.on_provisional(status, sdp, acts));
+                self.with_leg(now, id, out, |call, acts| call.on_provisional(id, status, sdp, acts));
             }
-            200..300 if leg.state == LegState::Confirmed => self.end_other_branch(now, key, response, out),
+            200..300 if leg.client != Some(client) || !leg.awaits_answer() => {
+                self.end_other_branch(now, id, client, response, out)
+            }
             200..300 => {
                 leg.dialog.learn(response);
-                self.with_call(now, key, out, |call, acts| call.on_answer(sdp, now, acts));
+                leg.can = can(response);
+                leg.timer = session_timer::agreed(response);
+                self.with_leg(now, id, out, |call, acts| call.on_answer(id, sdp, now, acts));
             }
-            _ => self.with_call(now, key, out, |call, acts| call.on_failure(LegError::Status(status), now, acts)),
+            300..400 => self.on_redirect(now, id, response, out),
+            422 if leg.state != LegState::CancelPending && leg.min_se_secs < session_timer::min_se_secs(response) => {
+                leg.min_se_secs = session_timer::min_se_secs(response);
+                let sdp = leg.offer.last_local().unwrap_or_default().to_owned();
+                self.send_invite(now, id, &sdp, out);
+            }
+            _ => self.with_leg(now, id, out, |call, acts| call.on_failure(id, LegError::Status(status), now, acts)),
         }
+    }
+
+    fn on_refresh_response(
+        &mut self,
+        now: Now,
+        id: LegId,
+        client: ClientId,
+        response: &Message,
+        status: u16,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        if status >= 300 {
+            return self.refresh_failed(now, id, LegError::Status(status), session_timer::min_se_secs(response), out);
+        }
+        leg.dialog.refresh_target(response);
+        if leg.refreshing == Some(Refresh::Reinvite) {
+            leg.client = Some(client);
+        }
+        // Who says nothing of timers any more leaves them to us.
+        let timer = session_timer::agreed(response).or(leg.timer);
+        let sdp = sdp_of(response);
+        self.with_leg(now, id, out, |call, acts| call.on_refresh_answer(id, sdp, timer, acts));
+    }
+
+    fn refresh_failed(&mut self, now: Now, id: LegId, error: LegError, min_se_secs: u32, out: &mut Vec<Output>) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        // RFC 3261 section 14.1: whoever made the Call-ID waits 2.1 to 4 s, the other up to 2 s, in units of 10 ms.
+        let (least, span) = if matches!(leg.invite, Invite::Uac { .. }) { (210, 190) } else { (0, 200) };
+        let again = std::time::Duration::from_millis(10 * u64::from(least + self.rng.next_u32() % (span + 1)));
+        self.with_leg(now, id, out, |call, acts| call.on_refresh_failed(id, error, again, min_se_secs, now, acts));
     }
 
     /// The remote address of a flow; none when it has closed.
@@ -503,6 +586,21 @@ impl Engine {
         })))
     }
 
+    fn leg(&self, leg: LegId) -> Option<&Leg> {
+        Some(self.calls.get(*self.by_leg.get(&leg)?)?.leg(leg))
+    }
+
+    fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+        Some(self.calls.get_mut(*self.by_leg.get(&leg)?)?.leg_mut(leg))
+    }
+
+    /// As [`Engine::with_call`], for the call whose leg it is; a leg that has gone is nobody's.
+    fn with_leg(&mut self, now: Now, leg: LegId, out: &mut Vec<Output>, act: impl FnOnce(&mut Call, &mut Vec<Action>)) {
+        if let Some(key) = self.by_leg.get(&leg).copied() {
+            self.with_call(now, key, out, act);
+        }
+    }
+
     /// Lets a call act, carries its actions out, and writes its record when it has finished.
     fn with_call(&mut self, now: Now, key: CallKey, out: &mut Vec<Output>, act: impl FnOnce(&mut Call, &mut Vec<Action>)) {
         let Some(call) = self.calls.get_mut(key) else { return };
@@ -517,27 +615,45 @@ impl Engine {
         if let Some(record) = call.take_record() {
             out.push(Output::Record(Box::new(record)));
         }
-        if call.is_over() {
-            self.forget(key);
+        let over = call.is_over();
+        for leg in call.take_finished() {
+            self.forget(&leg);
+        }
+        if over && let Some(call) = self.calls.remove(key) {
+            call.legs().for_each(|leg| self.forget(leg));
+            for timer in [CallTimer::NoAnswer, CallTimer::Silence] {
+                self.disarm(TimerKey::Call(key, timer));
+            }
         }
     }
 
-    fn forget(&mut self, key: CallKey) {
-        let Some(call) = self.calls.remove(key) else { return };
-        for leg in std::iter::once(&call.a).chain(call.b()) {
-            self.by_tag.remove(&leg.dialog.local_tag);
+    /// Makes a leg known by all its names.
+    fn remember(&mut self, key: CallKey, leg: &Leg) {
+        self.by_leg.insert(leg.id, key);
+        self.by_tag.insert(leg.dialog.local_tag.clone(), leg.id);
+        if let Invite::Uas { server, .. } = leg.invite {
+            self.by_invite.insert(server, leg.id);
+            self.by_call_id.insert(leg.dialog.call_id.clone(), leg.id);
         }
-        self.by_session.remove(&call.session);
-        self.by_call_id.remove(&call.a.dialog.call_id);
-        if let Invite::Uas { server, .. } = call.a.invite {
+    }
+
+    fn forget(&mut self, leg: &Leg) {
+        self.by_leg.remove(&leg.id);
+        self.by_tag.remove(&leg.dialog.local_tag);
+        if let Invite::Uas { server, .. } = leg.invite {
             self.by_invite.remove(&server);
-        }
-        let all = (key, CallTimer::FIRST)..=(key, CallTimer::LAST);
-        let timers: Vec<(CallKey, CallTimer)> = self.armed.range(all).map(|(timer, _)| *timer).collect();
-        for timer in timers {
-            if let Some(deadline) = self.armed.remove(&timer) {
-                self.deadlines.disarm(deadline);
+            if self.by_call_id.get(&leg.dialog.call_id) == Some(&leg.id) {
+                self.by_call_id.remove(&leg.dialog.call_id);
             }
+        }
+        let timers = (TimerKey::Leg(leg.id, LegTimer::Retransmit2xx))..=(TimerKey::Leg(leg.id, LegTimer::MediaClose));
+        let timers: Vec<TimerKey> = self.armed.range(timers).map(|(timer, _)| *timer).collect();
+        timers.into_iter().for_each(|timer| self.disarm(timer));
+    }
+
+    fn disarm(&mut self, timer: TimerKey) {
+        if let Some(deadline) = self.armed.remove(&timer) {
+            self.deadlines.disarm(deadline);
         }
     }
 
@@ -558,7 +674,7 @@ impl Engine {
             call_timers: self.deadlines.len(),
             subscriptions: self.beside.notifier.len().0,
             publications: self.beside.notifier.len().1,
-            messages: self.beside.messenger.len() + self.beside.asked.len() + self.beside.senders.len(),
+            messages: self.beside.messages(),
         }
     }
 
@@ -590,6 +706,21 @@ pub struct Census {
     pub publications: usize,
     /// Messages under way, their senders that wait, and questions to the store.
     pub messages: usize,
+}
+
+/// What a peer says that it can do beyond RFC 3261.
+fn can(message: &Message) -> Can {
+    Can {
+        update: message.lists(HeaderName::Allow, "UPDATE"),
+        timer: message.lists(HeaderName::Supported, "timer") || message.lists(HeaderName::Require, "timer"),
+        rel100: message.lists(HeaderName::Supported, "100rel"),
+        needs_rel100: message.lists(HeaderName::Require, "100rel"),
+    }
+}
+
+/// The description that a message holds.
+fn sdp_of(message: &Message) -> Option<&[u8]> {
+    message.content_type().is_some_and(|t| t.eq_ignore_ascii_case(b"application/sdp")).then(|| message.body())
 }
 
 /// The bytes with what a digest proves blanked: who sees a trace shall not be able to guess passwords offline.

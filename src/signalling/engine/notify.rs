@@ -1,52 +1,38 @@
 //! SUBSCRIBE, PUBLISH and NOTIFY: from a subscriber who has proven himself to the notifier, and from there to its watchers.
 
+use std::collections::BTreeSet;
+
 use super::beside::Asked;
-use super::screen::{Arrived, Stage};
+use super::screen::{Arrived, Sender};
 use super::{Engine, Flow, Output, Owner};
 use crate::base::Now;
-use crate::plan::Side;
-use crate::policy::account::Account;
-use crate::signalling::call::{Call, Leg, LegState};
+use crate::signalling::call::{Call, Invite, Leg, LegState, Party};
 use crate::signalling::notifier::{
     ALLOW_EVENTS, DialogState, Direction, NotifierError, PIDF, Package, Phase, SubscriptionKey, Watcher,
 };
-use crate::wire::sip::{Method, response_to};
+use crate::wire::sip::{Method, NameAddr, response_to};
 
 impl Engine {
-    /// A SUBSCRIBE of an account: within a dialog a refresh, else of the account that it names.
-    pub(super) fn on_subscribe(&mut self, now: Now, arrived: Arrived, account: Account, out: &mut Vec<Output>) {
-        let request = &arrived.request;
-        if request.to().is_ok_and(|to| to.tag().is_some()) {
-            let watcher = self.watcher(account.name, arrived.flow);
-            return match self.beside.notifier.refresh(now.mono, request, &watcher) {
-                Ok(expires_secs) => self.accept(now, &arrived, None, expires_secs, out),
-                Err(error) => self.refuse_event(now, &arrived, error, out),
-            };
+    /// A SUBSCRIBE within a dialog.
+    pub(super) fn on_subscribe_again(&mut self, now: Now, arrived: &Arrived, sender: &Sender, out: &mut Vec<Output>) {
+        let Party::Account(name) = &sender.party else { return self.refuse(now, arrived, 481, "", out) };
+        let watcher = self.watcher(name.clone(), arrived.flow);
+        match self.beside.notifier.refresh(now.mono, &arrived.request, &watcher) {
+            Ok(expires_secs) => self.accept(now, arrived, None, expires_secs, out),
+            Err(error) => self.refuse_event(now, arrived, error, out),
         }
-        let Some(watched) = request.request_uri().ok().and_then(|uri| uri.user_decoded()) else {
-            return self.refuse(now, &arrived, 404, "Nobody is watched", out);
-        };
-        self.ask(arrived, Stage::Watched { subscriber: account.name }, watched.to_lowercase(), out);
     }
 
-    pub(super) fn on_watched(
-        &mut self,
-        now: Now,
-        arrived: Arrived,
-        subscriber: String,
-        found: Option<Account>,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(watched) = found.map(|account| account.name) else {
-            return self.refuse(now, &arrived, 404, "", out);
-        };
+    /// A SUBSCRIBE that shall make a dialog.
+    pub(super) fn on_subscribe(&mut self, now: Now, arrived: Arrived, subscriber: &str, watched: &str, out: &mut Vec<Output>) {
         let counts = Package::of(&arrived.request).is_some_and(|(package, _)| package == Package::MessageSummary);
         if counts && watched == subscriber {
             // What waits is the store's to say.
-            let query = self.ask_store(Asked::Count { arrived: Box::new(arrived), account: watched.clone() });
-            return out.push(Output::LoadMessages { query, account: watched, taken: None });
+            let account = watched.to_owned();
+            let query = self.ask_store(Asked::Count { arrived: Box::new(arrived), account: account.clone() });
+            return out.push(Output::LoadMessages { query, account, taken: None });
         }
-        self.subscribe(now, &arrived, &subscriber, &watched, out);
+        self.subscribe(now, &arrived, subscriber, watched, out);
     }
 
     pub(super) fn subscribe(&mut self, now: Now, arrived: &Arrived, subscriber: &str, watched: &str, out: &mut Vec<Output>) {
@@ -62,8 +48,7 @@ impl Engine {
     }
 
     fn watcher(&self, account: String, flow: Flow) -> Watcher {
-        let binding = self.registrar.bindings(&account).into_iter().find(|binding| binding.flow == flow);
-        let instance = binding.and_then(|binding| binding.instance.clone());
+        let instance = self.registrar.instance_of(&account, flow);
         Watcher { account, flow, instance }
     }
 
@@ -75,13 +60,9 @@ impl Engine {
     }
 
     /// A PUBLISH of an account for itself.
-    pub(super) fn on_publish(&mut self, now: Now, arrived: &Arrived, account: &Account, out: &mut Vec<Output>) {
-        let user = arrived.request.request_uri().ok().and_then(|uri| uri.user_decoded());
-        if !user.is_some_and(|user| user.eq_ignore_ascii_case(&account.name) || Some(&user) == account.number.as_ref()) {
-            return self.refuse(now, arrived, 403, "Not your address", out);
-        }
+    pub(super) fn on_publish(&mut self, now: Now, arrived: &Arrived, account: &str, out: &mut Vec<Output>) {
         let tag = self.rng.word(16);
-        match self.beside.notifier.publish(now.mono, &arrived.request, &account.name, tag.clone()) {
+        match self.beside.notifier.publish(now.mono, &arrived.request, account, tag.clone()) {
             Ok(expires_secs) => {
                 let writer = self.response(arrived, 200, "").header("SIP-ETag", tag).header("Expires", expires_secs);
                 self.finish(now, arrived, 200, writer.end(), out);
@@ -124,37 +105,40 @@ impl Engine {
         }
     }
 
-    /// Tells the notifier of the calls that have changed.
+    /// Tells the notifier of the calls that have changed; a leg that went from one call to another is one change.
     pub(super) fn show_calls(&mut self, now: Now) {
+        let mut accounts = BTreeSet::new();
         for key in std::mem::take(&mut self.beside.stirred) {
-            let dialogs = self.calls.get(key).map(|call| self.dialogs_of(call)).unwrap_or_default();
-            for account in self.beside.shown.change(key, dialogs) {
-                self.beside.notifier.dialogs_changed(now.mono, &account, &self.beside.shown.of(&account));
-            }
+            let dialogs = self.calls.get(key).map(dialogs_of).unwrap_or_default();
+            accounts.append(&mut self.beside.shown.change(key, dialogs));
         }
-    }
-
-    /// A call as each of its accounts sees it.
-    fn dialogs_of(&self, call: &Call) -> Vec<(String, DialogState)> {
-        let sides = [(Side::A, Direction::Initiator, Some(&call.a)), (Side::B, Direction::Recipient, call.b())];
-        let shown = sides.into_iter().filter_map(|(side, direction, leg)| {
-            let (leg, other) = (leg?, if side == Side::A { call.b() } else { Some(&call.a) });
-            let is_peer = matches!(leg.flow, Flow::Udp { remote, .. } if self.config.peer_at(remote).is_some());
-            let phase = phase_of(leg, other).filter(|_| !is_peer)?;
-            let remote = other.and_then(|other| other.who.split(' ').next_back()).map(str::to_owned);
-            let id = format!("{}{}", call.id, if side == Side::A { "a" } else { "b" });
-            Some((leg.who.clone(), DialogState { id, direction, phase, remote }))
-        });
-        shown.collect()
+        for account in accounts {
+            self.beside.notifier.dialogs_changed(now.mono, &account, &self.beside.shown.of(&account));
+        }
     }
 }
 
-/// How far a leg has come, as it knows itself; none when it has ended.
-fn phase_of(leg: &Leg, other: Option<&Leg>) -> Option<Phase> {
+/// A call as each of its accounts sees it.
+fn dialogs_of(call: &Call) -> Vec<(String, DialogState)> {
+    let rings = call.legs().any(|leg| leg.state == LegState::Ringing);
+    let shown = call.legs().filter_map(|leg| {
+        let (Party::Account(account), Some(phase)) = (&leg.party, phase_of(leg, rings)) else { return None };
+        let direction = if matches!(leg.invite, Invite::Uas { .. }) { Direction::Initiator } else { Direction::Recipient };
+        // Whom it talks to, or shall: of several that ring, the one who is there already.
+        let other = call.other(leg.id).map(|other| call.leg(other));
+        let other = other.or_else(|| call.legs().find(|other| other.id != leg.id));
+        let remote = other.and_then(|other| Some(NameAddr::parse(other.identity.as_bytes()).ok()?.uri.text.to_owned()));
+        Some((account.clone(), DialogState { id: format!("d{}", leg.id.0), direction, phase, remote }))
+    });
+    shown.collect()
+}
+
+/// How far a leg has come, as it knows itself; none when it has ended, or was never told.
+fn phase_of(leg: &Leg, rings: bool) -> Option<Phase> {
     match leg.state {
-        LegState::Incoming if other.is_some_and(|other| other.state == LegState::Ringing) => Some(Phase::Early),
-        LegState::Incoming | LegState::Inviting => Some(Phase::Trying),
         LegState::Ringing => Some(Phase::Early),
+        LegState::Incoming if rings => Some(Phase::Early),
+        LegState::Incoming | LegState::Inviting => Some(Phase::Trying),
         LegState::Answering | LegState::Confirmed => Some(Phase::Confirmed),
         LegState::Idle
         | LegState::ByeAfterAck

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 
 use super::{Engine, Output, Peer, QueryId, Unavailable};
 use crate::base::Now;
+use crate::plan::LegId;
 use crate::policy::account::Account;
 use crate::signalling::auth::Claim;
+use crate::signalling::call::Party;
+use crate::signalling::call::session_timer::{self, Asked};
 use crate::signalling::flow::Flow;
 use crate::signalling::notifier::ALLOW_EVENTS;
 use crate::signalling::registrar::RegisterError;
@@ -14,9 +17,10 @@ use crate::wire::sip::digest::{Algorithm, Credentials};
 use crate::wire::sip::{HeaderName, Message, Method, NameAddr, Scheme, Writer, response_to};
 
 /// What the gateway answers to; also what 405 and 501 say.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, MESSAGE, SUBSCRIBE, PUBLISH";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, PRACK, INFO, REFER, NOTIFY, SUBSCRIBE, PUBLISH, MESSAGE";
 /// Extensions that may be required of us: RFC 5626's is the registrar's.
-const SUPPORTED: [&str; 1] = ["outbound"];
+const SUPPORTED: [&str; 5] = ["outbound", "timer", "100rel", "replaces", "norefersub"];
 
 /// A request with a transaction, not yet answered.
 #[derive(Debug, Clone)]
@@ -27,43 +31,52 @@ pub(super) struct Arrived {
     pub(super) source: SocketAddr,
 }
 
-/// Who a caller has turned out to be.
+/// Who has turned out to send a request.
 #[derive(Debug, Clone)]
-pub(super) enum Party {
-    Account(Account),
-    Peer(String),
+pub(super) struct Sender {
+    pub(super) party: Party,
+    /// How others see it: a `name-addr` without parameters.
+    pub(super) identity: String,
 }
 
-/// What a request waits for.
+/// What waits for the directory, and what for.
 #[derive(Debug)]
-pub(super) enum Stage {
-    /// The account that it claims to come from.
-    Proof { credentials: Box<Credentials>, algorithm: Algorithm },
-    /// The account that it dials.
-    Callee { caller: Party },
-    /// The account that it writes to.
-    Addressee { sender: Party },
-    /// The account that it watches.
-    Watched { subscriber: String },
+pub(super) enum Waiting {
+    /// A request, for the account that it claims to come from.
+    Proof { arrived: Arrived, credentials: Box<Credentials>, algorithm: Algorithm },
+    /// An INVITE, for the account that it dials.
+    Callee { arrived: Arrived, sender: Sender },
+    /// A MESSAGE, SUBSCRIBE or PUBLISH, for the account that it names.
+    Beside { arrived: Arrived, sender: Sender },
+    /// A REFER, for the account that it transfers to.
+    Target { arrived: Arrived, by: LegId, number: String },
+    /// A call that rings, for the account that a device of `party` redirects it to.
+    Redirection { waiting: LegId, party: Party, number: String },
 }
 
-/// A request that waits for the directory.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) arrived: Arrived,
-    pub(super) flow: Flow,
-    pub(super) stage: Stage,
+impl Waiting {
+    /// The request that waits, if it is one.
+    pub(super) fn arrived(&self) -> Option<&Arrived> {
+        match self {
+            Self::Proof { arrived, .. }
+            | Self::Callee { arrived, .. }
+            | Self::Beside { arrived, .. }
+            | Self::Target { arrived, .. } => Some(arrived),
+            Self::Redirection { .. } => None,
+        }
+    }
 }
 
 impl Engine {
-    /// What a request that needs proof brings along; none for those that need none: within a dialog, whose tags prove
-    /// enough, and from a trusted peer. A SUBSCRIBE always does: its NOTIFYs go where it came from.
+    /// What a request outside of any dialog brings along as proof of who sends it; none where none is needed: from a trusted
+    /// peer, and for what belongs to a transaction or dialog that has been proven. A SUBSCRIBE or PUBLISH is an account's
+    /// wherever it comes from, and a SUBSCRIBE proves it within its dialog too: NOTIFYs go where it came from.
     pub(super) fn claim(&self, now: Now, method: Method, flow: Flow, request: &Message) -> Option<Claim> {
         let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
         let needs_proof = match method {
-            Method::Ack | Method::Cancel => false,
             Method::Subscribe => true,
             Method::Register | Method::Publish => !in_dialog,
+            Method::Ack | Method::Cancel | Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify => false,
             _ => !in_dialog && self.trusted_peer(flow).is_none(),
         };
         if !needs_proof {
@@ -98,19 +111,34 @@ impl Engine {
         if claim.is_none() && arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_dialog_request(now, method, arrived, out);
         }
-        self.authenticate(now, arrived, claim, out);
+        match method {
+            // These live in a dialog alone.
+            Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify => {
+                self.refuse(now, &arrived, 481, "", out);
+            }
+            _ => self.authenticate(now, method, arrived, claim, out),
+        }
     }
 
-    /// What one who is known wants.
-    fn serve(&mut self, now: Now, arrived: Arrived, who: Party, out: &mut Vec<Output>) {
-        let method = arrived.request.method().expect("only requests are served");
-        match (method, who) {
-            (Method::Register, Party::Account(account)) => self.register(now, &arrived, &account, out),
-            (Method::Subscribe, Party::Account(account)) => self.on_subscribe(now, arrived, account, out),
-            (Method::Publish, Party::Account(account)) => self.on_publish(now, &arrived, &account, out),
-            (Method::Invite, who) => self.look_up_callee(now, arrived, who, out),
-            (Method::Message, who) => self.look_up_addressee(now, arrived, who, out),
-            (Method::Options, _) => {
+    fn authenticate(&mut self, now: Now, method: Method, arrived: Arrived, claim: Option<Claim>, out: &mut Vec<Output>) {
+        if let Some(Claim::Check(credentials, algorithm)) = claim {
+            let name = credentials.username.to_ascii_lowercase();
+            return self.ask(Waiting::Proof { arrived, credentials, algorithm }, name, out);
+        }
+        match self.trusted_peer(arrived.flow).map(|peer| peer.name.clone()) {
+            Some(peer) => {
+                let identity = self.identity_of_peer(&peer, &arrived.request);
+                self.on_proven(now, method, arrived, Sender { party: Party::Peer(peer), identity }, out);
+            }
+            None => self.challenge(now, &arrived, out),
+        }
+    }
+
+    /// A request outside of any dialog, from one who is who it says it is.
+    fn on_proven(&mut self, now: Now, method: Method, arrived: Arrived, sender: Sender, out: &mut Vec<Output>) {
+        match method {
+            Method::Invite => self.look_up_callee(now, arrived, sender, out),
+            Method::Options => {
                 let writer = self
                     .response(&arrived, 200, "")
                     .header("Allow", ALLOW)
@@ -118,22 +146,11 @@ impl Engine {
                     .header("Accept", "application/sdp, application/pidf+xml, text/plain");
                 self.finish(now, &arrived, 200, writer.end(), out);
             }
-            (Method::Bye, _) => self.refuse(now, &arrived, 481, "", out),
+            Method::Message | Method::Subscribe | Method::Publish => self.look_up_beside(now, arrived, sender, out),
             _ => {
                 let writer = self.response(&arrived, 405, "").header("Allow", ALLOW);
                 self.finish(now, &arrived, 405, writer.end(), out);
             }
-        }
-    }
-
-    fn authenticate(&mut self, now: Now, arrived: Arrived, claim: Option<Claim>, out: &mut Vec<Output>) {
-        if let Some(Claim::Check(credentials, algorithm)) = claim {
-            let name = credentials.username.to_ascii_lowercase();
-            return self.ask(arrived, Stage::Proof { credentials, algorithm }, name, out);
-        }
-        match self.trusted_peer(arrived.flow).map(|peer| peer.name.clone()) {
-            Some(peer) => self.serve(now, arrived, Party::Peer(peer), out),
-            None => self.challenge(now, &arrived, out),
         }
     }
 
@@ -165,10 +182,9 @@ impl Engine {
         self.transmit(now, vec![Transmit { flow, bytes: bytes.into(), call: None }], out);
     }
 
-    pub(super) fn ask(&mut self, arrived: Arrived, stage: Stage, name_or_number: String, out: &mut Vec<Output>) {
+    pub(super) fn ask(&mut self, waiting: Waiting, name_or_number: String, out: &mut Vec<Output>) {
         let query = QueryId(self.mint());
-        let flow = arrived.flow;
-        self.waiting.insert(query, Waiting { arrived, flow, stage });
+        self.waiting.insert(query, waiting);
         out.push(Output::Query { query, name_or_number });
     }
 
@@ -180,22 +196,31 @@ impl Engine {
         out: &mut Vec<Output>,
     ) {
         // Cancelled, or its flow closed, in the meantime.
-        let Some(Waiting { arrived, stage, .. }) = self.waiting.remove(&query) else { return };
+        let Some(waiting) = self.waiting.remove(&query) else { return };
         let Ok(account) = account else {
-            return self.refuse(now, &arrived, 503, "Directory not available", out);
+            return match waiting.arrived() {
+                Some(arrived) => self.refuse(now, arrived, 503, "Directory not available", out),
+                None => self.on_redirection(now, waiting, None, out),
+            };
         };
-        match stage {
-            Stage::Callee { caller } => self.route(now, arrived, caller, account, out),
-            Stage::Addressee { sender } => self.on_message(now, arrived, &sender, account, out),
-            Stage::Watched { subscriber } => self.on_watched(now, arrived, subscriber, account, out),
-            Stage::Proof { credentials, algorithm } => {
+        match waiting {
+            Waiting::Proof { arrived, credentials, algorithm } => {
                 let method = arrived.request.method().expect("only requests wait");
                 let proven = self.authenticator.verify(now, &credentials, algorithm, method.as_str(), account.as_ref());
                 match account.filter(|_| proven) {
                     None => self.challenge(now, &arrived, out),
-                    Some(account) => self.serve(now, arrived, Party::Account(account), out),
+                    Some(account) if method == Method::Register => self.register(now, &arrived, &account, out),
+                    Some(account) => {
+                        let identity = self.identity_of_account(&account);
+                        let sender = Sender { party: Party::Account(account.name), identity };
+                        self.on_proven(now, method, arrived, sender, out);
+                    }
                 }
             }
+            Waiting::Callee { arrived, sender } => self.route(now, arrived, sender, account, out),
+            Waiting::Beside { arrived, sender } => self.on_beside(now, arrived, &sender, account, out),
+            Waiting::Target { arrived, by, number } => self.on_target(now, &arrived, by, &number, account, out),
+            waiting @ Waiting::Redirection { .. } => self.on_redirection(now, waiting, account, out),
         }
     }
 
@@ -220,7 +245,7 @@ impl Engine {
                     writer = writer.header("Require", "outbound");
                 }
                 self.finish(now, arrived, 200, writer.end(), out);
-                self.on_registered(now, &account.name, arrived.flow);
+                self.on_registered(now, &account.name, arrived.flow, out);
             }
             Err(RegisterError::BadContact) => self.refuse(now, arrived, 400, "Contact cannot be used", out),
             Err(RegisterError::OutOfOrder) => self.refuse(now, arrived, 500, "CSeq is out of order", out),
@@ -237,12 +262,14 @@ impl Engine {
         };
         let writer = self.response(arrived, 200, "");
         self.finish(now, arrived, 200, writer.end(), out);
-        let waiting = self.waiting.iter().find(|(_, w)| w.arrived.server == invite).map(|(query, _)| *query);
+        let is_it = |w: &Waiting| w.arrived().is_some_and(|arrived| arrived.server == invite);
+        let waiting = self.waiting.iter().find(|(_, w)| is_it(w)).map(|(query, _)| *query);
         if let Some(waiting) = waiting.and_then(|query| self.waiting.remove(&query)) {
-            return self.refuse(now, &waiting.arrived, 487, "", out);
+            let invite = waiting.arrived().expect("found by its request");
+            return self.refuse(now, invite, 487, "", out);
         }
-        if let Some(key) = self.call_by_invite(invite) {
-            self.with_call(now, key, out, |call, acts| call.on_cancel(now, acts));
+        if let Some(leg) = self.by_invite.get(&invite).copied() {
+            self.with_leg(now, leg, out, |call, acts| call.on_cancel(leg, now, acts));
         }
     }
 
@@ -294,6 +321,10 @@ pub(super) fn screen(request: &Message, method: Method) -> Result<(), Refusal> {
         .collect();
     if !unknown.is_empty() {
         return Err((420, vec![("Unsupported", unknown.join(", "))]));
+    }
+    let may_set_timer = matches!(method, Method::Invite | Method::Update);
+    if may_set_timer && session_timer::asked(request) == Asked::TooSmall {
+        return Err((422, vec![("Min-SE", session_timer::MIN_SE_SECS.to_string())]));
     }
     screen_body(request, method)
 }

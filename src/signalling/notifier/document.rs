@@ -55,7 +55,7 @@ pub struct DialogState {
     pub direction: Direction,
     /// How far it has come.
     pub phase: Phase,
-    /// The other one, as `number or name`: shown to the account itself alone.
+    /// The other one's URI: shown to the account itself alone.
     pub remote: Option<String>,
 }
 
@@ -105,7 +105,7 @@ pub(super) fn dialog_info<'a>(
         let (id, phase) = (escape(&dialog.id), dialog.phase.as_str());
         push(&mut xml, format_args!("<dialog id=\"{id}\" direction=\"{direction}\"><state>{phase}</state>"));
         if let Some(remote) = dialog.remote.as_ref().filter(|_| with_remote) {
-            let identity = escape(&address(remote, domain));
+            let identity = escape(remote);
             push(&mut xml, format_args!("<remote><identity>{identity}</identity></remote>"));
         }
         xml.push_str("</dialog>\r\n");
@@ -161,7 +161,7 @@ mod tests {
             id: "d1".into(),
             direction: Direction::Recipient,
             phase: Phase::Confirmed,
-            remote: Some("+43 1".into()),
+            remote: Some("sip:+43%201@a.org".into()),
         };
         let own = dialog_info("alice", "a.org", 0, std::iter::once(&dialog), true);
         assert!(own.contains("<remote><identity>sip:+43%201@a.org</identity></remote>"), "{own}");

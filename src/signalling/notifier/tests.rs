@@ -207,8 +207,12 @@ fn presence_is_what_was_published_or_else_the_registration_and_the_phone() {
     };
     bench.room.account_reachable(bench.now, "bob", true);
     assert!(next(&mut bench).contains("<basic>open</basic>"));
-    let mut dialog =
-        DialogState { id: "d".into(), direction: Direction::Recipient, phase: Phase::Early, remote: Some("201".into()) };
+    let mut dialog = DialogState {
+        id: "d".into(),
+        direction: Direction::Recipient,
+        phase: Phase::Early,
+        remote: Some("sip:201@a.org".into()),
+    };
     bench.room.dialogs_changed(bench.now, "bob", std::slice::from_ref(&dialog));
     bench.wait(REST);
     assert!(bench.notices().is_empty(), "that it rings is no presence");

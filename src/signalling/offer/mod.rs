@@ -10,10 +10,11 @@ mod write;
 
 use std::net::SocketAddr;
 
-use crate::plan::{Codec, DtlsRole, DtmfPlan, LegPlan, LegRemote, Pt, Ssrc};
-use crate::policy::profile::{MediaKind, Prefer, Profile};
+use crate::plan::{Codec, DtlsRole, DtmfPlan, DtmfWay, LegPlan, LegRemote, Pt, Ssrc};
+use crate::policy::profile::{Dtmf, MediaKind, Prefer, Profile};
 use crate::wire::sdp::{Fingerprint, SdpError, Session, Setup};
 use remote::RemoteEnd;
+use write::Formats;
 
 /// Why a description cannot be agreed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,12 @@ pub enum OfferError {
     Unexpected,
 }
 
-/// How the gateway's own end of a leg is described; fixed for the life of the leg.
+/// Whether an offer starts ICE anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IceRestart(pub bool);
+
+/// How the gateway's own end of a leg is described; fixed for the life of the leg, but for what an
+/// ICE restart changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalEnd {
     /// RTP's address, or a browser leg's host candidates. Empty until media has opened the leg.
@@ -81,8 +87,10 @@ pub struct OfferAnswer {
     remote: Option<RemoteEnd>,
     role: DtlsRole,
     codec: Option<Codec>,
-    /// Whether the payload type numbers are the peer's (it offered) or ours.
-    we_answered: bool,
+    /// What we offered, once it has been answered; none where they offered last: then the numbers are theirs.
+    offered: Option<Formats>,
+    /// What we have offered and they have not answered.
+    open: Option<Formats>,
     last_local: Option<String>,
     version: u64,
 }
@@ -98,7 +106,8 @@ impl OfferAnswer {
             remote: None,
             role: DtlsRole::Server,
             codec: None,
-            we_answered: false,
+            offered: None,
+            open: None,
             last_local: None,
             version: 0,
         }
@@ -110,22 +119,32 @@ impl OfferAnswer {
         &self.profile
     }
 
-    /// The peer offers.
+    /// The peer offers; says whether ICE starts anew with it: then [`LocalEnd::secure`] must be given new credentials before
+    /// the answer is written.
     ///
     /// # Errors
     /// See [`OfferError`]; nothing is changed.
-    pub fn receive_offer(&mut self, sdp: &[u8]) -> Result<(), OfferError> {
+    pub fn receive_offer(&mut self, sdp: &[u8]) -> Result<IceRestart, OfferError> {
         if self.state == State::LocalOffer {
             return Err(OfferError::Unexpected);
         }
         let remote = self.read(sdp)?;
-        self.role = match remote.setup {
-            Some(Setup::Passive) => DtlsRole::Client,
-            _ => DtlsRole::Server,
-        };
+        let restart = self.remote.as_ref().is_some_and(|before| before.ice() != remote.ice());
+        self.role = self.role_toward(&remote);
         self.remote = Some(remote);
         self.state = State::RemoteOffer;
-        Ok(())
+        Ok(IceRestart(restart))
+    }
+
+    /// Our end of DTLS. Within a session the association keeps its roles (RFC 8842 section 5.5), whatever is proposed.
+    fn role_toward(&self, remote: &RemoteEnd) -> DtlsRole {
+        let goes_on = self.codec.is_some() && self.remote.as_ref().is_some_and(|before| remote.same_certificate(before));
+        match remote.setup {
+            Some(Setup::Passive) => DtlsRole::Client,
+            Some(Setup::Active) => DtlsRole::Server,
+            _ if goes_on => self.role,
+            _ => DtlsRole::Server,
+        }
     }
 
     /// The peer answers our offer.
@@ -134,20 +153,39 @@ impl OfferAnswer {
     /// See [`OfferError`]; nothing is changed.
     pub fn receive_answer(&mut self, sdp: &[u8]) -> Result<Codec, OfferError> {
         // A 200 repeats the description of the 18x before it, or replaces it.
-        if !matches!(self.state, State::LocalOffer | State::Stable) {
+        let ours = self.open.as_ref().or(self.offered.as_ref());
+        if !matches!(self.state, State::LocalOffer | State::Stable) || ours.is_none() {
             return Err(OfferError::Unexpected);
         }
         let remote = self.read(sdp)?;
         let codec = remote.codecs.first().ok_or(OfferError::NoCommonCodec)?.0;
-        self.role = match remote.setup {
-            Some(Setup::Passive) => DtlsRole::Client,
-            _ => DtlsRole::Server,
-        };
+        self.role = self.role_toward(&remote);
         self.remote = Some(remote);
         self.codec = Some(codec);
-        self.we_answered = false;
+        if let Some(offered) = self.open.take() {
+            self.offered = Some(offered);
+        }
         self.state = State::Stable;
         Ok(codec)
+    }
+
+    /// Our offer was refused: what was agreed before goes on (RFC 3261 section 14.1).
+    pub fn roll_back(&mut self) {
+        if self.open.take().is_some() && self.remote.is_some() {
+            self.state = State::Stable;
+        }
+    }
+
+    /// Whether an offer of ours waits for its answer.
+    #[must_use]
+    pub fn has_offered(&self) -> bool {
+        self.state == State::LocalOffer
+    }
+
+    /// Whether nothing has been said yet.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
     }
 
     fn read(&self, sdp: &[u8]) -> Result<RemoteEnd, OfferError> {
@@ -172,14 +210,22 @@ impl OfferAnswer {
         }
     }
 
-    /// Our offer: the profile's codecs, those of `first` before the others where the profile would rather pass through.
+    /// Our offer: the profile's codecs, those of `first` before the others where the profile would rather pass through. Within
+    /// a session it asks for no more than that it goes on as it is.
     pub fn write_offer(&mut self, first: &[Codec]) -> String {
         let mut codecs = self.profile.codecs.clone();
         if self.profile.prefer == Prefer::Passthrough {
             codecs.sort_by_key(|codec| first.iter().position(|f| f == codec).unwrap_or(first.len()));
         }
+        // Within a session the codec that is in use comes first: an offer of ours is never a wish for another.
+        if let Some(in_use) = self.codec {
+            codecs.sort_by_key(|codec| *codec != in_use);
+        }
+        let formats = Formats::to_offer(&self.profile, &codecs, self.remote.as_ref());
+        let text = write::offer(&self.local, &self.profile, &formats, self.remote.as_ref(), self.version);
         self.state = State::LocalOffer;
-        self.say(write::offer(&self.local, &self.profile, &codecs, self.version))
+        self.open = Some(formats);
+        self.say(text)
     }
 
     /// Our answer to the peer's offer, with one codec (and telephone events at its clock).
@@ -189,7 +235,7 @@ impl OfferAnswer {
     pub fn write_answer(&mut self, codec: Codec) -> String {
         let remote = self.remote.as_ref().expect("an answer follows an offer");
         self.codec = Some(codec);
-        self.we_answered = true;
+        self.offered = None;
         self.state = State::Stable;
         let text = write::answer(&self.local, &self.profile, remote, codec, self.role, self.version);
         self.say(text)
@@ -218,11 +264,19 @@ impl OfferAnswer {
     pub fn leg_plan(&self) -> Option<LegPlan> {
         let (remote, codec) = (self.remote.as_ref()?, self.codec?);
         let tx_pt = remote.codecs.iter().find(|(c, _)| *c == codec)?.1;
+        let events = self.events(remote, codec);
+        let way = match self.profile.dtmf {
+            Dtmf::InfoRelay | Dtmf::Info => DtmfWay::Signalling,
+            Dtmf::Events if events.is_some() => DtmfWay::Events,
+            Dtmf::Events | Dtmf::Tones => DtmfWay::Tones,
+        };
         Some(LegPlan {
             codec,
             rx_pt: self.rx_pt(codec, tx_pt),
             tx_pt,
-            dtmf: self.dtmf(remote, codec),
+            events,
+            dtmf_tx: way,
+            dtmf_rx_tones: way == DtmfWay::Tones,
             ptime_ms: remote.ptime_ms.unwrap_or(self.profile.ptime_ms),
             tx_ssrc: self.local.ssrc,
             rx: remote.direction.sends(),
@@ -230,16 +284,23 @@ impl OfferAnswer {
         })
     }
 
+    /// Whether the peer holds the other side: it wants to hear nothing (RFC 3264 section 8.4).
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| !remote.direction.receives())
+    }
+
     /// What they send with: an answer takes the offerer's numbers over, so it is theirs where they offered and ours where
     /// we did (an answerer may send with our number although it names another for itself: RFC 3264 section 5.1).
     fn rx_pt(&self, codec: Codec, theirs: Pt) -> Pt {
-        if self.we_answered { theirs } else { write::offered_pt(codec) }
+        let ours = self.offered.as_ref().and_then(|o| o.codecs.iter().find(|(c, _)| *c == codec));
+        ours.map_or(theirs, |(_, pt)| *pt)
     }
 
-    fn dtmf(&self, remote: &RemoteEnd, codec: Codec) -> Option<DtmfPlan> {
+    fn events(&self, remote: &RemoteEnd, codec: Codec) -> Option<DtmfPlan> {
         let (clock_hz, tx_pt) = remote.dtmf_for(codec)?;
-        let rx_pt = if self.we_answered { tx_pt } else { write::offered_dtmf_pt(clock_hz) };
-        Some(DtmfPlan { rx_pt, tx_pt, clock_hz })
+        let ours = self.offered.as_ref().and_then(|o| o.dtmf.iter().find(|(hz, _)| *hz == clock_hz));
+        Some(DtmfPlan { rx_pt: ours.map_or(tx_pt, |(_, pt)| *pt), tx_pt, clock_hz })
     }
 
     /// What kind of media leg this is.

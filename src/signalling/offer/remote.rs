@@ -67,6 +67,22 @@ impl RemoteEnd {
         })
     }
 
+    /// Its ICE user fragment and password: other ones in a later offer are an ICE restart (RFC 8839 section 4.4.3.2).
+    pub(super) fn ice(&self) -> Option<(&str, &str)> {
+        match &self.transport {
+            Transport::WebRtc { ice_ufrag, ice_pwd, .. } => Some((ice_ufrag, ice_pwd)),
+            Transport::Rtp { .. } => None,
+        }
+    }
+
+    /// Whether the DTLS association of `before` goes on: the certificate is the same (RFC 8842 section 5.5).
+    pub(super) fn same_certificate(&self, before: &Self) -> bool {
+        match (&self.transport, &before.transport) {
+            (Transport::WebRtc { fingerprint: a, .. }, Transport::WebRtc { fingerprint: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+
     /// Telephone events at the codec's own clock, else at the first that they have.
     pub(super) fn dtmf_for(&self, codec: Codec) -> Option<(u32, Pt)> {
         self.dtmf.iter().find(|(clock_hz, _)| *clock_hz == codec.clock_hz()).or_else(|| self.dtmf.first()).copied()

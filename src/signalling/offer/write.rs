@@ -10,7 +10,7 @@ use crate::policy::profile::Profile;
 use crate::wire::sdp::{Direction, MediaType, Setup};
 
 /// The number that our offers give a codec.
-pub(super) fn offered_pt(codec: Codec) -> Pt {
+fn usual_pt(codec: Codec) -> Pt {
     match codec {
         Codec::Pcmu => Pt(0),
         Codec::Pcma => Pt(8),
@@ -19,34 +19,57 @@ pub(super) fn offered_pt(codec: Codec) -> Pt {
 }
 
 /// The number that our offers give telephone events at this clock.
-pub(super) fn offered_dtmf_pt(clock_hz: u32) -> Pt {
+fn usual_dtmf_pt(clock_hz: u32) -> Pt {
     if clock_hz == 48_000 { Pt(110) } else { Pt(101) }
 }
 
 /// An m-line's codecs and telephone events, with their numbers.
-struct Formats {
-    codecs: Vec<(Codec, Pt)>,
-    dtmf: Vec<(u32, Pt)>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Formats {
+    pub(super) codecs: Vec<(Codec, Pt)>,
+    pub(super) dtmf: Vec<(u32, Pt)>,
 }
 
-pub(super) fn offer(local: &LocalEnd, profile: &Profile, codecs: &[Codec], version: u64) -> String {
-    let mut clocks: Vec<u32> = codecs.iter().map(|c| c.clock_hz()).collect();
-    clocks.sort_unstable();
-    clocks.dedup();
-    clocks.reverse();
-    let formats = Formats {
-        codecs: codecs.iter().map(|c| (*c, offered_pt(*c))).collect(),
-        dtmf: clocks.into_iter().filter(|_| profile.telephone_event).map(|hz| (hz, offered_dtmf_pt(hz))).collect(),
+impl Formats {
+    /// What we offer. Numbers that the peer has given stay what they are for the whole session (RFC 3264 section 8.3.2).
+    pub(super) fn to_offer(profile: &Profile, codecs: &[Codec], remote: Option<&RemoteEnd>) -> Self {
+        let mut clocks: Vec<u32> = codecs.iter().map(|c| c.clock_hz()).filter(|_| profile.telephone_event).collect();
+        clocks.sort_unstable();
+        clocks.dedup();
+        clocks.reverse();
+        let theirs_codecs: Vec<(Codec, Pt)> = remote.map(|r| r.codecs.clone()).unwrap_or_default();
+        let theirs_dtmf: Vec<(u32, Pt)> = remote.map(|r| r.dtmf.clone()).unwrap_or_default();
+        let mut taken: Vec<u8> = theirs_codecs.iter().map(|(_, pt)| pt.0).chain(theirs_dtmf.iter().map(|(_, pt)| pt.0)).collect();
+        let mut free = |usual: Pt| {
+            let free = std::iter::once(usual.0).chain(96..=127).find(|pt| !taken.contains(pt)).unwrap_or(usual.0);
+            taken.push(free);
+            Pt(free)
+        };
+        let known = |codec: &Codec| theirs_codecs.iter().find(|(c, _)| c == codec).map(|(_, pt)| *pt);
+        let known_dtmf = |hz: &u32| theirs_dtmf.iter().find(|(h, _)| h == hz).map(|(_, pt)| *pt);
+        Self {
+            codecs: codecs.iter().map(|c| (*c, known(c).unwrap_or_else(|| free(usual_pt(*c))))).collect(),
+            dtmf: clocks.iter().map(|hz| (*hz, known_dtmf(hz).unwrap_or_else(|| free(usual_dtmf_pt(*hz))))).collect(),
+        }
+    }
+}
+
+/// Our first offer, or, once there is a remote end, one within the session: its m-lines in their order, its mid and bundle,
+/// its hold respected.
+pub(super) fn offer(local: &LocalEnd, profile: &Profile, formats: &Formats, remote: Option<&RemoteEnd>, version: u64) -> String {
+    let Some(remote) = remote else {
+        let line = Line {
+            media_type: MediaType::Audio,
+            proto: if local.secure.is_some() { "UDP/TLS/RTP/SAVPF" } else { "RTP/AVP" }.to_owned(),
+            first_format: String::new(),
+            mid: local.secure.is_some().then(|| "0".to_owned()),
+        };
+        let mut out = session_part(local, version, local.secure.is_some().then_some("0"));
+        audio_line(&mut out, local, &line, formats, profile.ptime_ms, Direction::SendRecv, Setup::ActPass);
+        return out;
     };
-    let line = Line {
-        media_type: MediaType::Audio,
-        proto: if local.secure.is_some() { "UDP/TLS/RTP/SAVPF" } else { "RTP/AVP" }.to_owned(),
-        first_format: String::new(),
-        mid: local.secure.is_some().then(|| "0".to_owned()),
-    };
-    let mut out = session_part(local, version, local.secure.is_some().then_some("0"));
-    audio_line(&mut out, local, &line, &formats, profile.ptime_ms, Direction::SendRecv, Setup::ActPass);
-    out
+    // RFC 8842 section 5.3: an offer says actpass, and the answerer keeps the association's role.
+    session_like(local, profile, remote, formats, Setup::ActPass, version)
 }
 
 pub(super) fn answer(
@@ -59,16 +82,28 @@ pub(super) fn answer(
 ) -> String {
     let pt = remote.codecs.iter().find(|(c, _)| *c == codec).expect("the codec was chosen from the offer").1;
     let formats = Formats { codecs: vec![(codec, pt)], dtmf: remote.dtmf_for(codec).into_iter().collect() };
-    let direction = Direction::of(remote.direction.receives(), remote.direction.sends());
     let setup = match role {
         DtlsRole::Server => Setup::Passive,
         DtlsRole::Client => Setup::Active,
     };
+    session_like(local, profile, remote, &formats, setup, version)
+}
+
+/// A description with the m-lines of the peer's, of which the audio line alone is ours.
+fn session_like(
+    local: &LocalEnd,
+    profile: &Profile,
+    remote: &RemoteEnd,
+    formats: &Formats,
+    setup: Setup,
+    version: u64,
+) -> String {
+    let direction = Direction::of(remote.direction.receives(), remote.direction.sends());
     let bundle_mid = remote.lines[remote.audio].mid.as_deref().filter(|_| remote.bundled);
     let mut out = session_part(local, version, bundle_mid);
     for (at, line) in remote.lines.iter().enumerate() {
         if at == remote.audio {
-            audio_line(&mut out, local, line, &formats, remote.ptime_ms.unwrap_or(profile.ptime_ms), direction, setup);
+            audio_line(&mut out, local, line, formats, remote.ptime_ms.unwrap_or(profile.ptime_ms), direction, setup);
         } else {
             refused_line(&mut out, line);
         }

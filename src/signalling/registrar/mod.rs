@@ -235,6 +235,13 @@ impl Registrar {
         }
     }
 
+    /// The device that an account has at the other end of a flow.
+    #[must_use]
+    pub fn instance_of(&self, account: &str, flow: Flow) -> Option<String> {
+        let list = self.bindings.get(account)?;
+        list.iter().find(|binding| binding.flow == flow).and_then(|binding| binding.instance.clone())
+    }
+
     /// The account that registered over this flow; none when nobody did, or several (an ATA's lines).
     #[must_use]
     pub fn account_of(&self, flow: Flow) -> Option<&str> {

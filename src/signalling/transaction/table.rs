@@ -294,10 +294,11 @@ impl<O: Copy> Table<O> {
         Some(id)
     }
 
-    /// Cancels an INVITE of ours that has had a provisional response (RFC 3261 section 9.1). Its final response still comes.
-    pub fn cancel(&mut self, now: Instant, invite: ClientId, owner: O, out: &mut Vec<Transmit>) {
+    /// Cancels an INVITE of ours that has had a provisional response (RFC 3261 section 9.1), with a Reason header if there is
+    /// one to give (RFC 3326). Its final response still comes.
+    pub fn cancel(&mut self, now: Instant, invite: ClientId, reason: Option<&str>, owner: O, out: &mut Vec<Transmit>) {
         let Some(client) = self.clients.get(invite) else { return };
-        let Some(bytes) = like_invite(&client.request, Method::Cancel, None) else { return };
+        let Some(bytes) = like_invite(&client.request, Method::Cancel, None, reason) else { return };
         let (branch, flow, call) = (client.key.0.clone(), client.flow, client.call.clone());
         self.send_request(now, Method::Cancel, &branch, flow, bytes, owner, call, out);
     }
@@ -362,7 +363,8 @@ impl<O: Copy> Table<O> {
                 Act::Send => out.push(Transmit { flow: client.flow, bytes: client.request.clone(), call: client.call.clone() }),
                 Act::Ack => {
                     if client.ack.is_none() {
-                        client.ack = response.and_then(|r| like_invite(&client.request, Method::Ack, r.line(HeaderName::To)));
+                        client.ack =
+                            response.and_then(|r| like_invite(&client.request, Method::Ack, r.line(HeaderName::To), None));
                     }
                     if let Some(bytes) = client.ack.clone() {
                         out.push(Transmit { flow: client.flow, bytes, call: client.call.clone() });
@@ -507,7 +509,7 @@ fn to_tag(response: &Message) -> Option<String> {
 
 /// The CANCEL or the ACK to a failure that goes with an INVITE: its Request-URI, top Via, Route, From, Call-ID and CSeq
 /// number; `to` from the response (RFC 3261 sections 9.1 and 17.1.1.3).
-fn like_invite(invite: &Bytes, method: Method, to: Option<&[u8]>) -> Option<Bytes> {
+fn like_invite(invite: &Bytes, method: Method, to: Option<&[u8]>, reason: Option<&str>) -> Option<Bytes> {
     let invite = Message::parse(invite.clone(), Framing::Datagram).ok()?;
     let mut writer = Writer::request(method, invite.request_uri().ok()?.text)
         .raw("Via", invite.line(HeaderName::Via)?)
@@ -519,5 +521,5 @@ fn like_invite(invite: &Bytes, method: Method, to: Option<&[u8]>) -> Option<Byte
     for route in invite.lines(HeaderName::Route) {
         writer = writer.raw("Route", route);
     }
-    Some(writer.end().into())
+    Some(writer.headers("Reason", reason).end().into())
 }

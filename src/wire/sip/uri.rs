@@ -156,6 +156,13 @@ impl<'a> Uri<'a> {
         Ok(Self { text, scheme, user, host: Some(host), port, params: Params::parse(params.as_bytes())?, headers })
     }
 
+    /// A header that the URI asks for (RFC 3261 section 19.1.1), with `%` escapes undone.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut fields = self.headers?.split('&').filter_map(|field| field.split_once('='));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).and_then(|(_, value)| decode_percent(value))
+    }
+
     /// The user part with `%` escapes undone.
     #[must_use]
     pub fn user_decoded(&self) -> Option<String> {
