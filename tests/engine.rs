@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringway::plan::{LegFailure, LegRemote, LegStats, MediaEvent, SessionId, Side};
+use ringway::plan::{LegFailure, LegId, LegRemote, LegStats, MediaEvent};
 use ringway::policy::dialplan::Dialplan;
 use ringway::signalling::engine::{EngineConfig, Input, Peer};
 use ringway::wire::sip::{Framing, HeaderName, Message};
@@ -207,13 +207,14 @@ fn a_reinvite_is_answered_by_its_own_leg_and_acknowledged() {
     let offer = "v=0\r\no=- 1 2 IN IP4 10.0.1.2\r\ns=-\r\nc=IN IP4 10.0.1.2\r\nt=0 0\r\nm=audio 4500 RTP/AVP 8\r\na=sendonly\r\n";
     let reinvite = in_dialog(&world, 1, "INVITE", 90, offer);
     world.deafen(1);
-    let plans = world.plans.len();
+    let paths = world.paths.len();
     send(&mut world, 1, &reinvite);
     let answers = sent_to(&world, 1, "SIP/2.0 200");
     let text = String::from_utf8_lossy(answers.last().expect("an answer")).into_owned();
     assert!(text.contains("a=recvonly") && text.contains("RTP/AVP 8\r\n"), "{text}");
-    assert_eq!(world.plans.len(), plans + 1);
-    assert!(!world.plans[plans].b.expect("leg B").tx, "nothing is sent to who does not listen");
+    let told = &world.paths[paths..];
+    assert!(told.iter().any(|(_, plan, _)| !plan.tx), "nothing is sent to who does not listen: {told:?}");
+    assert!(told.iter().any(|(.., hears)| *hears == ringway::plan::Source::Music), "the other one hears music: {told:?}");
     // Unacknowledged, it is said again; a second re-INVITE meanwhile is refused.
     world.run_for(Duration::from_secs(3));
     assert!(sent_to(&world, 1, "SIP/2.0 200").len() > answers.len());
@@ -291,8 +292,8 @@ fn media_that_breaks_ends_the_call_with_its_reason() {
         (LegFailure::DtlsClosed, "closed its connection"),
     ] {
         let mut world = talking(true, false);
-        let session = *world.sessions.keys().next().expect("a session");
-        world.input(Input::Media(MediaEvent::Failed { session, side: Side::A, cause }));
+        let leg = *world.legs.keys().next().expect("a leg");
+        world.input(Input::Media(MediaEvent::Failed { leg, cause }));
         world.run_for(Duration::from_secs(6));
         assert_eq!(world.peers[1].outcome, Outcome::Ended, "{cause:?}\n{}", world.last_words());
         assert!(world.records[0].ended_by.contains(words), "{}", world.records[0].ended_by);
@@ -302,9 +303,9 @@ fn media_that_breaks_ends_the_call_with_its_reason() {
 #[test]
 fn a_media_session_that_breaks_by_itself_ends_its_call_alone() {
     let mut world = talking(true, false);
-    let session = *world.sessions.keys().next().expect("a session");
-    world.sessions.clear();
-    world.input(Input::Media(MediaEvent::Closed { session, a: LegStats::default(), b: LegStats::default() }));
+    let leg = *world.legs.keys().next().expect("a leg");
+    world.legs.remove(&leg);
+    world.input(Input::Media(MediaEvent::Closed { leg, stats: LegStats::default() }));
     world.run_for(Duration::from_secs(40));
     assert!(world.peers.iter().all(|p| p.outcome == Outcome::Ended), "{}", world.last_words());
     assert_eq!(world.records[0].ended_by, "the media session broke");
@@ -315,11 +316,12 @@ fn a_media_session_that_breaks_by_itself_ends_its_call_alone() {
 fn a_call_for_which_media_has_no_room_is_refused() {
     let mut world = two(true, false);
     world.act(0, |p, now| p.call("bob", now));
-    while world.sessions.is_empty() {
+    while world.legs.is_empty() {
         world.run_for(Duration::from_millis(1));
     }
-    let session: SessionId = *world.sessions.keys().next().expect("a session");
-    world.input(Input::Media(MediaEvent::OpenFailed { session, side: Side::B, cause: ringway::plan::OpenFailure::NoPort }));
+    let leg: LegId = *world.legs.keys().next().expect("a leg");
+    world.legs.clear();
+    world.input(Input::Media(MediaEvent::OpenFailed { leg, cause: ringway::plan::OpenFailure::NoPort }));
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.peers[0].outcome, Outcome::Failed(503), "{}", world.last_words());
 }
@@ -390,7 +392,7 @@ fn a_phone_behind_nat_is_latched_and_a_pbx_is_believed() {
         world.add("trunk", false);
         world.act(0, |p, now| p.call("600", now));
         world.run_for(Duration::from_secs(1));
-        let remotes = world.remotes.iter().map(|(_, _, remote)| remote);
+        let remotes = world.remotes.iter().map(|(_, remote)| remote);
         let latch = remotes.clone().find_map(|r| if let LegRemote::Rtp { latch, .. } = r { Some(*latch) } else { None });
         assert_eq!(latch, Some(latches), "{profile_name}");
     }

@@ -88,7 +88,7 @@ impl Case {
             leg.write_offer(self.other.as_slice())
         } else {
             match leg.receive_offer(self.offer.as_bytes()) {
-                Ok(()) => {
+                Ok(_) => {
                     let codec = leg.choose(self.other).expect("an offer without a common codec is refused");
                     leg.write_answer(codec)
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringway::base::{Now, Rng};
-use ringway::plan::{Codec, LegRemote, LegStats, MediaCommand, MediaEvent, SessionId, SessionPlan, Side};
+use ringway::plan::{Codec, LegId, LegPlan, LegRemote, LegStats, MediaCommand, MediaEvent, Source};
 use ringway::policy::account::{Account, Ha1};
 use ringway::policy::dialplan::{self, Dialplan};
 use ringway::policy::profile::{self, DigestAlgorithm, Profile};
@@ -54,12 +54,14 @@ pub struct World {
     pub weather: Weather,
     pub records: Vec<CallRecord>,
     pub ladder: Vec<TraceRecord>,
-    /// Sessions that media holds.
-    pub sessions: BTreeMap<SessionId, Option<SessionPlan>>,
-    /// All plans that were ever set.
-    pub plans: Vec<SessionPlan>,
+    /// Legs that media holds, and what each was told last.
+    pub legs: BTreeMap<LegId, Option<(LegPlan, Source)>>,
+    /// All paths that were ever set.
+    pub paths: Vec<(LegId, LegPlan, Source)>,
     /// All remote ends that media was told.
-    pub remotes: Vec<(SessionId, Side, LegRemote)>,
+    pub remotes: Vec<(LegId, LegRemote)>,
+    /// All keys that media was told to press.
+    pub keys: Vec<(LegId, u8, u32)>,
     /// What the store keeps, by account.
     pub kept: BTreeMap<String, Vec<KeptLetter>>,
     letters: u64,
@@ -105,9 +107,10 @@ impl World {
             weather,
             records: Vec::new(),
             ladder: Vec::new(),
-            sessions: BTreeMap::new(),
-            plans: Vec::new(),
+            legs: BTreeMap::new(),
+            paths: Vec::new(),
             remotes: Vec::new(),
+            keys: Vec::new(),
             kept: BTreeMap::new(),
             letters: 0,
             rng,
@@ -242,31 +245,48 @@ impl World {
     fn on_media(&mut self, command: MediaCommand) {
         let at = self.now.mono + Duration::from_millis(1);
         let event = match command {
-            MediaCommand::Open { session, side, .. } => {
-                self.sessions.entry(session).or_insert(None);
+            MediaCommand::Open { leg, .. } => {
+                assert!(self.legs.insert(leg, None).is_none(), "each leg is opened once");
                 self.next_port = if self.next_port > 60_000 { 20_000 } else { self.next_port + 2 };
                 let local = vec![SocketAddr::from(([10, 0, 0, 1], self.next_port))];
-                MediaEvent::Opened { session, side, local }
+                MediaEvent::Opened { leg, local }
             }
-            MediaCommand::SetPath { session, plan } => {
-                assert!(self.sessions.contains_key(&session), "a path for a session that is not open");
-                self.sessions.insert(session, Some(plan));
-                self.plans.push(plan);
+            MediaCommand::SetPath { leg, plan, hears } => {
+                *self.legs.get_mut(&leg).expect("a path for a leg that is open") = Some((plan, hears));
+                self.paths.push((leg, plan, hears));
+                self.check_media();
                 return;
             }
-            MediaCommand::SetRemote { session, side, remote } => {
-                self.remotes.push((session, side, remote));
-                assert!(self.sessions.contains_key(&session), "a remote for a session that is not open");
-                MediaEvent::Connected { session, side }
+            MediaCommand::SetRemote { leg, remote } => {
+                assert!(self.legs.contains_key(&leg), "a remote for a leg that is not open");
+                self.remotes.push((leg, remote));
+                MediaEvent::Connected { leg }
             }
-            MediaCommand::CloseLeg { .. } => return,
-            MediaCommand::Close { session } => {
-                self.sessions.remove(&session).expect("each session is closed once");
-                let heard = LegStats { rx_packets: 1, ..LegStats::default() };
-                MediaEvent::Closed { session, a: heard, b: heard }
+            MediaCommand::RestartIce { leg, .. } => {
+                assert!(self.legs.contains_key(&leg), "an ICE restart of a leg that is not open");
+                return;
+            }
+            MediaCommand::Dtmf { leg, event, duration_ms } => {
+                assert!(self.legs.contains_key(&leg), "a key for a leg that is not open");
+                self.keys.push((leg, event, duration_ms));
+                return;
+            }
+            MediaCommand::Close { leg } => {
+                self.legs.remove(&leg).expect("each leg is closed once");
+                MediaEvent::Closed { leg, stats: LegStats { rx_packets: 1, ..LegStats::default() } }
             }
         };
         self.schedule(at, Event::ToEngine(Input::Media(event)));
+    }
+
+    /// No leg is heard by two.
+    fn check_media(&self) {
+        let mut heard = BTreeSet::new();
+        for (leg, path) in &self.legs {
+            if let Some((_, Source::Leg(source))) = path {
+                assert!(heard.insert(source), "{source:?} is heard by {leg:?} and another\n{}", self.last_words());
+            }
+        }
     }
 
     /// Lets a peer act, and puts what it says on the network.
@@ -387,18 +407,12 @@ impl World {
         let census = self.engine.census();
         let calls = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers;
         let beside = census.subscriptions + census.publications + census.messages;
-        calls + beside == 0 && self.sessions.is_empty()
+        calls + beside == 0 && self.legs.is_empty()
     }
 
-    pub fn codecs(&self) -> Vec<(Codec, Option<Codec>)> {
-        self.plans.iter().map(|p| (p.a.codec, p.b.map(|b| b.codec))).collect()
-    }
-}
-
-/// Which leg of a plan; for tests that read them.
-pub fn leg(plan: &SessionPlan, side: Side) -> ringway::plan::LegPlan {
-    match side {
-        Side::A => plan.a,
-        Side::B => plan.b.expect("two legs"),
+    /// What each leg agreed to in the end, in the order in which they were made.
+    pub fn codecs(&self) -> Vec<Codec> {
+        let last: BTreeMap<LegId, Codec> = self.paths.iter().map(|(leg, plan, _)| (*leg, plan.codec)).collect();
+        last.into_values().collect()
     }
 }
