@@ -12,6 +12,7 @@
 
 mod act;
 mod beside;
+mod census;
 mod config;
 mod in_dialog;
 mod invite;
@@ -21,6 +22,7 @@ mod notify;
 mod provisional;
 mod refer;
 mod screen;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,6 +32,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use slotmap::SlotMap;
 
+pub use census::Census;
 pub use config::{EngineConfig, Peer};
 
 use crate::base::{DeadlineKey, Deadlines, Now, Rng};
@@ -564,28 +567,6 @@ impl Engine {
         }
     }
 
-    fn trace(&self, now: Now, flow: Flow, call: Option<Arc<str>>, rx: bool, bytes: &Bytes) -> Option<Output> {
-        let transport = match flow {
-            Flow::Udp { .. } => "udp",
-            Flow::WebSocket(id) if self.connections.get(&id)?.secure => "wss",
-            Flow::WebSocket(_) => "ws",
-        };
-        let peer = match flow {
-            Flow::Udp { remote, .. } => self.config.peer_at(remote).map(|p| p.name.as_str()),
-            Flow::WebSocket(_) => None,
-        };
-        Some(Output::Trace(Box::new(TraceRecord {
-            unix_us: u64::try_from(now.unix.as_micros()).unwrap_or(u64::MAX),
-            call: call.map(|id| id.to_string()),
-            rx,
-            transport,
-            local: self.local_of(flow)?,
-            remote: self.remote_of(flow)?,
-            peer: peer.or_else(|| self.registrar.account_of(flow)).unwrap_or_default().to_owned(),
-            bytes: blank_secrets(bytes),
-        })))
-    }
-
     fn leg(&self, leg: LegId) -> Option<&Leg> {
         Some(self.calls.get(*self.by_leg.get(&leg)?)?.leg(leg))
     }
@@ -662,50 +643,11 @@ impl Engine {
         self.next_id
     }
 
-    /// What there is: for operators, and for tests that nothing is left behind.
-    #[must_use]
-    pub fn census(&self) -> Census {
-        Census {
-            calls: self.calls.len(),
-            dialogs: self.by_tag.len(),
-            transactions: self.transactions.len(),
-            waiting: self.waiting.len(),
-            bindings: self.registrar.len(),
-            call_timers: self.deadlines.len(),
-            subscriptions: self.beside.notifier.len().0,
-            publications: self.beside.notifier.len().1,
-            messages: self.beside.messages(),
-        }
-    }
-
     /// Who can be reached, and where: for operators.
     #[must_use]
     pub fn registrar(&self) -> &Registrar {
         &self.registrar
     }
-}
-
-/// How much state an engine holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Census {
-    /// Calls.
-    pub calls: usize,
-    /// Legs with a dialog or one in the making.
-    pub dialogs: usize,
-    /// Transactions, client and server.
-    pub transactions: usize,
-    /// Requests that wait for the directory.
-    pub waiting: usize,
-    /// Bindings.
-    pub bindings: usize,
-    /// Armed timers of calls.
-    pub call_timers: usize,
-    /// Watchers of accounts.
-    pub subscriptions: usize,
-    /// What accounts have published of themselves.
-    pub publications: usize,
-    /// Messages under way, their senders that wait, and questions to the store.
-    pub messages: usize,
 }
 
 /// What a peer says that it can do beyond RFC 3261.
@@ -721,20 +663,4 @@ fn can(message: &Message) -> Can {
 /// The description that a message holds.
 fn sdp_of(message: &Message) -> Option<&[u8]> {
     message.content_type().is_some_and(|t| t.eq_ignore_ascii_case(b"application/sdp")).then(|| message.body())
-}
-
-/// The bytes with what a digest proves blanked: who sees a trace shall not be able to guess passwords offline.
-fn blank_secrets(bytes: &Bytes) -> Vec<u8> {
-    let mut copy = bytes.to_vec();
-    let Ok(message) = Message::parse(bytes.clone(), Framing::Datagram) else { return copy };
-    for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
-        for line in message.lines(name) {
-            let lower = line.to_ascii_lowercase();
-            let Some(at) = memchr::memmem::find(&lower, b"response=\"") else { continue };
-            let from = line.as_ptr() as usize - message.bytes().as_ptr() as usize + at + b"response=\"".len();
-            let Some(len) = copy.get(from..).and_then(|rest| memchr::memchr(b'"', rest)) else { continue };
-            copy[from..from + len].fill(b'x');
-        }
-    }
-    copy
 }

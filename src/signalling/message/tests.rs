@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::*;
 
 const LIMITS: MessageLimits = MessageLimits { body_bytes: 10, per_sender: 2, under_way: 3 };

@@ -25,6 +25,7 @@
 //! [`MAX_DIALOGS`].
 
 mod document;
+mod limits;
 mod package;
 mod pidf;
 mod publication;
@@ -37,14 +38,14 @@ use std::time::{Duration, Instant};
 use slotmap::SlotMap;
 
 pub use document::{DialogState, Direction, Phase};
+pub use limits::{NotifierError, NotifierLimits};
 pub use package::{ALLOW_EVENTS, Package};
 
 use crate::base::Deadlines;
 use crate::signalling::dialog::{Dialog, DialogError};
 use crate::signalling::flow::Flow;
 use crate::wire::sip::{Message, Method};
-use document::Presence;
-use publication::{Publication, Publications};
+use publication::Publications;
 use state::{Act, Event, State};
 use subscription::Subscription;
 
@@ -60,91 +61,6 @@ pub const MAX_DIALOGS: usize = 32;
 /// The type that PUBLISH brings.
 pub const PIDF: &str = "application/pidf+xml";
 const MAX_FORWARDS: u8 = 70;
-
-/// The organisation's limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotifierLimits {
-    /// Shorter requests get 423.
-    pub min_expires_secs: u32,
-    /// Longer requests get this, as do those that name no time.
-    pub max_expires_secs: u32,
-    /// Subscriptions that one account may have.
-    pub per_subscriber: usize,
-    /// Subscriptions in all.
-    pub subscriptions: usize,
-    /// Documents that one account may have published.
-    pub per_publisher: usize,
-    /// Documents in all.
-    pub publications: usize,
-    /// Length of one.
-    pub document_bytes: usize,
-}
-
-impl Default for NotifierLimits {
-    fn default() -> Self {
-        Self {
-            min_expires_secs: 60,
-            max_expires_secs: 3_600,
-            per_subscriber: 200,
-            subscriptions: 20_000,
-            per_publisher: 4,
-            publications: 20_000,
-            document_bytes: 8_192,
-        }
-    }
-}
-
-/// Why a SUBSCRIBE or PUBLISH is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotifierError {
-    /// No Contact to notify, a document that is none: 400.
-    Malformed,
-    /// Somebody else's: 403.
-    NotYours,
-    /// The account has too many subscriptions: 403.
-    TooManyOfYours,
-    /// Our type is not accepted: 406.
-    NotAcceptable,
-    /// No such document: 412.
-    ConditionFailed,
-    /// The document is too long: 413.
-    TooLarge,
-    /// No presence document: 415.
-    NoDocument,
-    /// Too short: 423 with Min-Expires.
-    TooBrief {
-        /// What is the least.
-        min_expires_secs: u32,
-    },
-    /// No such subscription: 481.
-    NoSubscription,
-    /// Not one of our packages: 489 with Allow-Events.
-    BadEvent,
-    /// A CSeq lower than one seen already: 500.
-    OutOfOrder,
-    /// Too many of all: 503.
-    Full,
-}
-
-impl NotifierError {
-    /// The status that it is answered with.
-    #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            Self::Malformed => 400,
-            Self::NotYours | Self::TooManyOfYours => 403,
-            Self::NotAcceptable => 406,
-            Self::ConditionFailed => 412,
-            Self::TooLarge => 413,
-            Self::NoDocument => 415,
-            Self::TooBrief { .. } => 423,
-            Self::NoSubscription => 481,
-            Self::BadEvent => 489,
-            Self::OutOfOrder => 500,
-            Self::Full => 503,
-        }
-    }
-}
 
 /// Who subscribes, and where it is.
 #[derive(Debug, Clone)]
@@ -313,51 +229,6 @@ impl Notifier {
         Ok(expires_secs)
     }
 
-    /// A PUBLISH of `account` for itself; its document's tag shall be `tag`. Gives the seconds for the 200.
-    ///
-    /// # Errors
-    /// See [`NotifierError`]; nothing was changed.
-    pub fn publish(&mut self, now: Instant, request: &Message, account: &str, tag: String) -> Result<u32, NotifierError> {
-        if Package::of(request).is_none_or(|(package, _)| package != Package::Presence) {
-            return Err(NotifierError::BadEvent);
-        }
-        let body = request.body();
-        if body.len() > self.limits.document_bytes {
-            return Err(NotifierError::TooLarge);
-        }
-        let is_pidf = request.content_type().is_some_and(|t| t.eq_ignore_ascii_case(PIDF.as_bytes()));
-        if !body.is_empty() && !is_pidf {
-            return Err(NotifierError::NoDocument);
-        }
-        let expires_secs = self.expires_of(request)?;
-        let new = (!body.is_empty()).then(|| pidf::read(body)).transpose().map_err(|_| NotifierError::Malformed)?;
-        let before = self.presence_of(account);
-        let condition = request.line_named("SIP-If-Match").map(String::from_utf8_lossy);
-        let status = match condition {
-            Some(old_tag) => {
-                let old = self.publications.take(account, &old_tag).ok_or(NotifierError::ConditionFailed)?;
-                self.deadlines.disarm(old.expires);
-                new.unwrap_or(old.status)
-            }
-            None if expires_secs == 0 => return Err(NotifierError::Malformed),
-            None if self.publications.len() >= self.limits.publications => return Err(NotifierError::Full),
-            None => new.ok_or(NotifierError::Malformed)?,
-        };
-        if expires_secs > 0 {
-            if let Some(oldest) = self.publications.one_too_many(account, self.limits.per_publisher)
-                && let Some(oldest) = self.publications.take(account, &oldest)
-            {
-                self.deadlines.disarm(oldest.expires);
-            }
-            let at = now + Duration::from_secs(u64::from(expires_secs));
-            let due = Due::Publication { account: account.to_owned(), tag: tag.clone() };
-            let expires = self.deadlines.arm(at, due, "publication expires");
-            self.publications.add(account, Publication { tag, expires, status });
-        }
-        self.presence_changed(now, account, &before);
-        Ok(expires_secs)
-    }
-
     /// Whether an account has a binding.
     pub fn account_reachable(&mut self, now: Instant, account: &str, reachable: bool) {
         let before = self.presence_of(account);
@@ -400,28 +271,6 @@ impl Notifier {
         change(&mut state);
         if state != AccountState::default() {
             self.accounts.insert(account.to_owned(), state);
-        }
-    }
-
-    /// What presence is composed of: what was published last; where nothing was, whether there is a binding; and the phone.
-    fn presence_of(&self, account: &str) -> Presence {
-        let state = self.accounts.get(account);
-        let published = self.publications.latest(account);
-        let reachable = state.is_some_and(|s| s.reachable);
-        Presence {
-            open: published.and_then(|p| p.open).unwrap_or(reachable),
-            on_the_phone: state.is_some_and(|s| s.dialogs.iter().any(|d| d.phase == Phase::Confirmed)),
-            activity: published.and_then(|p| p.activity),
-            note: published.and_then(|p| p.note.clone()),
-        }
-    }
-
-    fn presence_changed(&mut self, now: Instant, account: &str, before: &Presence) {
-        if self.presence_of(account) == *before {
-            return;
-        }
-        for key in self.watchers_of(Package::Presence, account) {
-            self.fire(now, key, Event::Changed);
         }
     }
 
