@@ -42,6 +42,17 @@ impl Weather {
     pub const ROUGH: Self = Self { loss: 20, duplication: 10, delay_ms: (5, 400) };
 }
 
+/// What a peer hears in one of its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    Nothing,
+    Peer(usize, usize),
+    Music,
+    Ringback,
+    Itself,
+    Tone,
+}
+
 enum Event {
     ToEngine(Input),
     ToPeer(usize, Bytes),
@@ -72,6 +83,8 @@ pub struct World {
     /// When the last message was put on each WebSocket, each way: they keep their order.
     order: BTreeMap<(usize, bool), Instant>,
     closed: BTreeSet<usize>,
+    /// Which connection each peer's WebSocket is.
+    connections: BTreeMap<usize, ConnectionId>,
     out: Vec<Output>,
 }
 
@@ -119,6 +132,7 @@ impl World {
             next_port: 20_000,
             order: BTreeMap::new(),
             closed: BTreeSet::new(),
+            connections: BTreeMap::new(),
             out: Vec::new(),
         }
     }
@@ -129,15 +143,31 @@ impl World {
         let addr = SocketAddr::from(([10, 0, 1, u8::try_from(at).expect("few peers") + 1], 5060));
         self.peers.push(Peer::new(name, addr, websocket, self.now.mono));
         if websocket {
-            let about = Connection { local: "10.0.0.1:8443".parse().expect("an address"), remote: addr, secure: true };
-            self.input(Input::Opened { connection: ConnectionId(at as u64), about });
+            self.connect(at);
         }
         at
     }
 
+    fn connect(&mut self, at: usize) {
+        self.serial += 1;
+        let connection = ConnectionId(self.serial);
+        self.connections.insert(at, connection);
+        let remote = self.peers[at].addr;
+        let about = Connection { local: "10.0.0.1:8443".parse().expect("an address"), remote, secure: true };
+        self.input(Input::Opened { connection, about });
+    }
+
+    /// A peer whose WebSocket broke opens another one, and registers over it.
+    pub fn reconnect(&mut self, at: usize) {
+        self.closed.remove(&at);
+        self.connect(at);
+        self.peers[at].registered = false;
+        self.act(at, Peer::register);
+    }
+
     pub fn flow_of(&self, at: usize) -> Flow {
         if self.peers[at].websocket {
-            Flow::WebSocket(ConnectionId(at as u64))
+            Flow::WebSocket(self.connections[&at])
         } else {
             Flow::Udp { local: GATEWAY.parse().expect("an address"), remote: self.peers[at].addr }
         }
@@ -233,14 +263,6 @@ impl World {
         Ok(Kept { id: self.letters, count: kept.len() as u32 })
     }
 
-    /// The device of a peer whose WebSocket has closed comes back over another one.
-    pub fn reconnect(&mut self, old: usize) -> usize {
-        let at = self.add(&self.peers[old].name.clone(), true);
-        let (addr, now) = (self.peers[at].addr, self.now.mono);
-        self.peers[at] = self.peers[old].reconnected(addr, now);
-        at
-    }
-
     /// A media half that makes what it is asked for, after a millisecond.
     fn on_media(&mut self, command: MediaCommand) {
         let at = self.now.mono + Duration::from_millis(1);
@@ -291,6 +313,7 @@ impl World {
 
     /// Lets a peer act, and puts what it says on the network.
     pub fn act(&mut self, at: usize, act: impl FnOnce(&mut Peer, Instant)) {
+        self.peers[at].now = self.now.mono;
         act(&mut self.peers[at], self.now.mono);
         self.flush_peer(at);
     }
@@ -317,7 +340,8 @@ impl World {
             Event::ToEngine(Input::Message { flow: f, .. }) => *f != flow,
             Event::ToEngine(_) => true,
         });
-        self.input(Input::Closed { connection: ConnectionId(at as u64) });
+        let connection = self.connections[&at];
+        self.input(Input::Closed { connection });
     }
 
     fn next_moment(&self) -> Option<Instant> {
@@ -390,13 +414,18 @@ impl World {
         let start = self.ladder.first().map_or(0, |t| t.unix_us);
         for trace in &self.ladder {
             let first = String::from_utf8_lossy(&trace.bytes).lines().next().unwrap_or_default().to_owned();
-            let who = self.peers.iter().find(|p| p.addr == trace.remote).map_or("?", |p| p.name.as_str());
+            let who = self.peers.iter().position(|p| p.addr == trace.remote);
+            let who = who.map_or("?".to_owned(), |at| format!("{}.{at}", self.peers[at].name));
             let arrow = if trace.rx { "->" } else { "<-" };
             text += &format!("{:9.3} {who:>8} {arrow} engine  {first}\n", (trace.unix_us - start) as f64 / 1e6);
         }
         text += &format!("{:?}\n", self.engine.census());
         for peer in &self.peers {
-            text += &format!("{}: {:?}\n", peer.name, peer.outcome);
+            text += &format!("{}: {:?}", peer.name, peer.outcome);
+            for call in &peer.calls {
+                text += &format!(" [{} {:?} {:?}]", call.call_id, call.outcome, call.direction);
+            }
+            text += "\n";
         }
         text
     }
@@ -408,6 +437,42 @@ impl World {
         let calls = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers;
         let beside = census.subscriptions + census.publications + census.messages;
         calls + beside == 0 && self.legs.is_empty()
+    }
+
+    /// Which peer, and which of its calls, a leg is: its SDP says where its media is.
+    pub fn who_is(&self, leg: LegId) -> Option<(usize, usize)> {
+        let (_, remote) = self.remotes.iter().rev().find(|(of, _)| *of == leg)?;
+        let call = |is: &dyn Fn(usize, &super::peer::Call) -> bool| {
+            let mut all =
+                self.peers.iter().enumerate().flat_map(|(at, p)| p.calls.iter().enumerate().map(move |(n, c)| (at, n, c)));
+            all.find(|(at, _, call)| is(*at, call)).map(|(at, n, _)| (at, n))
+        };
+        match remote {
+            LegRemote::Rtp { rtp, .. } => {
+                call(&|at, c| self.peers[at].addr.ip() == rtp.ip() && c.port == rtp.port() && !self.peers[at].websocket)
+            }
+            LegRemote::WebRtc { ice_ufrag, .. } => {
+                call(&|at, c| self.peers[at].websocket && *ice_ufrag == format!("{}x{}", self.peers[at].ufrag(), c.port))
+            }
+        }
+    }
+
+    /// Who hears what now, by peer and call.
+    pub fn hears(&self, peer: usize, call: usize) -> Option<Heard> {
+        let (_, path) = self.legs.iter().rev().find(|(leg, path)| path.is_some() && self.who_is(**leg) == Some((peer, call)))?;
+        let (plan, source) = (*path)?;
+        Some(match source {
+            _ if !plan.tx => Heard::Nothing,
+            Source::Leg(leg) => match self.who_is(leg) {
+                Some((peer, call)) => Heard::Peer(peer, call),
+                None => Heard::Nothing,
+            },
+            Source::Nothing => Heard::Nothing,
+            Source::Music => Heard::Music,
+            Source::Ringback => Heard::Ringback,
+            Source::Itself => Heard::Itself,
+            Source::Tone { .. } => Heard::Tone,
+        })
     }
 
     /// What each leg agreed to in the end, in the order in which they were made.

@@ -264,6 +264,12 @@ impl Call {
         self.legs.get_mut(&leg).expect("the engine names a call by its leg")
     }
 
+    /// The two who talk, or shall: who called, and who answered.
+    #[must_use]
+    pub fn pair(&self) -> [Option<LegId>; 2] {
+        self.pair
+    }
+
     /// Whom a leg talks to, or shall.
     #[must_use]
     pub fn other(&self, leg: LegId) -> Option<LegId> {

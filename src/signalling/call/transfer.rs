@@ -111,6 +111,7 @@ impl Call {
         }
         out.push(Action::Notify { leg: by, status: 200, last: true });
         self.farewell(by, out);
+        self.set_paths(out);
         leg
     }
 

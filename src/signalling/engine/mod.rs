@@ -643,6 +643,11 @@ impl Engine {
         self.next_id
     }
 
+    /// Who talks to whom, or shall: for operators, and for tests. A side is none where nobody has answered yet, or has left.
+    pub fn pairs(&self) -> impl Iterator<Item = [Option<LegId>; 2]> + '_ {
+        self.calls.values().map(Call::pair)
+    }
+
     /// Who can be reached, and where: for operators.
     #[must_use]
     pub fn registrar(&self) -> &Registrar {

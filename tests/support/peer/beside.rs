@@ -1,9 +1,8 @@
 //! What a peer does beside its calls: it writes, watches, publishes, and hears MESSAGE and NOTIFY.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ringway::wire::sip::{HeaderName, Message};
+use ringway::wire::sip::{HeaderName, Message, Method};
 
 use super::{GIVE_UP, Peer, T1};
 
@@ -67,10 +66,11 @@ impl Peer {
     }
 
     fn send_ask(&mut self, at: usize) {
-        let (via, contact, name) = (self.via(), self.contact(), self.name.clone());
+        let branch = self.branch();
+        let (via, contact, name) = (self.via(&branch), self.contact(), self.name.clone());
         let ask = &mut self.asks[at];
         ask.cseq += 1;
-        ask.branch = via.split("branch=").nth(1).expect("a branch").to_owned();
+        ask.branch = branch;
         let Ask { method, user, lines, call_id, cseq, .. } = ask;
         let tag = ask.to_tag.as_ref().map(|tag| format!(";tag={tag}")).unwrap_or_default();
         let authorization = ask.authorization.as_ref().map(|a| format!("Authorization: {a}\r\n")).unwrap_or_default();
@@ -83,8 +83,7 @@ impl Peer {
         self.send(bytes);
     }
 
-    pub(super) fn on_ask_response(&mut self, response: &Message) -> bool {
-        let branch = response.via().ok().and_then(|via| via.branch().map(str::to_owned)).unwrap_or_default();
+    pub(super) fn on_ask_response(&mut self, response: &Message, branch: &str) -> bool {
         let Some(at) = self.asks.iter().position(|ask| ask.branch == branch && ask.response.is_none()) else {
             return self.asks.iter().any(|ask| ask.branch == branch);
         };
@@ -130,16 +129,11 @@ impl Peer {
         self.out.extend(again);
     }
 
-    /// A MESSAGE or NOTIFY: heard once, answered each time.
-    pub(super) fn on_beside(&mut self, request: &Message, branch: &str) {
-        if let Some(last) = self.answered.get(branch) {
-            let last = last.clone();
-            return self.send(last);
-        }
-        let response = self.respond(request, self.answers_with, None);
-        self.answered.insert(branch.to_owned(), response.clone());
+    /// A MESSAGE or NOTIFY that was not heard before.
+    pub(super) fn on_beside(&mut self, request: &Message, key: (String, Method)) {
+        let response = self.respond(request, self.answers_with, "", None);
         self.heard.push(request.clone());
-        self.send(response);
+        self.answer(key, response);
     }
 
     /// What it has heard of this method: each body as text.
@@ -154,14 +148,7 @@ impl Peer {
         lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
-    /// The same device over another connection: it goes on where it was.
-    pub fn reconnected(&self, addr: SocketAddr, now: Instant) -> Self {
-        let mut peer = Self::new(&self.name, addr, self.websocket, now);
-        (peer.cseq, peer.serial, peer.instance) = (self.cseq + 1, self.serial + 1_000, self.instance.clone());
-        peer
-    }
-
-    /// Ends of the tags that tell one message from another, for tests that count.
+    /// The Call-IDs of all that it has heard.
     pub fn call_ids(&self) -> Vec<String> {
         let lines = self.heard.iter().map(|m| m.line(HeaderName::CallId).unwrap_or_default());
         lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
