@@ -154,16 +154,21 @@ fn a_decline_stops_all_devices() {
     });
 }
 
-const GROUP: &str = "[[rule]]\nname = \"group\"\ndial = \"300\"\nto = \"group\"\nmembers = [\"account:bob\", \"account:carol\"]\n";
+const GROUP: &str =
+    "[[rule]]\nname = \"group\"\ndial = \"300\"\nto = \"group\"\nmembers = [\"account:bob\", \"account:carol\"]\n";
 
 #[test]
 fn a_group_rings_together() {
-    in_all_weather(|| plan(GROUP), &[("alice", true), ("bob", false), ("carol", true)], |world| {
-        world.peers[1].callee = Callee::Rings;
-        talk(world, 0, "300")?;
-        until(world, |w| w.peers[1].outcome == Outcome::Failed(487))?;
-        hear_each_other(world, (0, 0), (2, 0)).then_some(())
-    });
+    in_all_weather(
+        || plan(GROUP),
+        &[("alice", true), ("bob", false), ("carol", true)],
+        |world| {
+            world.peers[1].callee = Callee::Rings;
+            talk(world, 0, "300")?;
+            until(world, |w| w.peers[1].outcome == Outcome::Failed(487))?;
+            hear_each_other(world, (0, 0), (2, 0)).then_some(())
+        },
+    );
 }
 
 /// alice       gateway       bob        carol       dave
@@ -178,27 +183,35 @@ fn a_group_rings_together() {
 fn a_group_rings_in_turn_and_is_forwarded_when_busy() {
     let rules = format!("{GROUP}ring = \"in turn\"\nring_secs = 15\nbusy = \"account:dave\"\n");
     let peers = [("alice", true), ("bob", false), ("carol", true), ("dave", false)];
-    in_all_weather(|| plan(&rules), &peers, |world| {
-        world.peers[1].callee = Callee::Rings;
-        world.peers[2].callee = Callee::Refuses(486);
-        talk(world, 0, "300")?;
-        until(world, |w| w.peers[1].outcome == Outcome::Failed(487))?;
-        until(world, |w| hear_each_other(w, (0, 0), (3, 0)))
-    });
+    in_all_weather(
+        || plan(&rules),
+        &peers,
+        |world| {
+            world.peers[1].callee = Callee::Rings;
+            world.peers[2].callee = Callee::Refuses(486);
+            talk(world, 0, "300")?;
+            until(world, |w| w.peers[1].outcome == Outcome::Failed(487))?;
+            until(world, |w| hear_each_other(w, (0, 0), (3, 0)))
+        },
+    );
 }
 
 #[test]
 fn who_does_not_answer_or_is_not_there_is_forwarded() {
     let rules = "[[rule]]\nname = \"a\"\ndial = \"1\"\nto = \"account:bob\"\nring_secs = 10\nno_answer = \"account:carol\"\n[[rule]]\nname = \"b\"\ndial = \"2\"\nto = \"account:nobody\"\nunregistered = \"account:carol\"\n";
-    in_all_weather(|| plan(rules), &[("alice", true), ("bob", false), ("carol", true)], |world| {
-        world.peers[1].callee = Callee::Rings;
-        talk(world, 0, "1")?;
-        until(world, |w| w.peers[1].outcome == Outcome::Failed(487))?;
-        world.act(0, |p, _| p.bye());
-        world.run_for(secs(5));
-        talk(world, 0, "2")?;
-        until(world, |w| w.peers[2].calls.len() == 2 && w.peers[2].calls[1].outcome == Outcome::Talking)
-    });
+    in_all_weather(
+        || plan(rules),
+        &[("alice", true), ("bob", false), ("carol", true)],
+        |world| {
+            world.peers[1].callee = Callee::Rings;
+            talk(world, 0, "1")?;
+            until(world, |w| w.peers[1].outcome == Outcome::Failed(487))?;
+            world.act(0, |p, _| p.bye());
+            world.run_for(secs(5));
+            talk(world, 0, "2")?;
+            until(world, |w| w.peers[2].calls.len() == 2 && w.peers[2].calls[1].outcome == Outcome::Talking)
+        },
+    );
 }
 
 #[test]
@@ -352,7 +365,8 @@ fn both_hold_and_nobody_hears_music() {
 fn trunk() -> EngineConfig {
     let address = "10.0.1.2:5060".parse().expect("an address");
     let pbx = TrustedPeer { name: "pbx".into(), address, profile: profile("generic-pbx"), trusted: true };
-    let rules = "[[rule]]\nname = \"out\"\ndial = \"0.\"\nto = \"peer:pbx\"\n[[rule]]\nname = \"a\"\naccount = true\nto = \"account\"\n";
+    let rules =
+        "[[rule]]\nname = \"out\"\ndial = \"0.\"\nto = \"peer:pbx\"\n[[rule]]\nname = \"a\"\naccount = true\nto = \"account\"\n";
     EngineConfig { dialplan: Dialplan::parse("own.toml", rules).expect("a dialplan"), ..config(vec![pbx]) }
 }
 
@@ -527,14 +541,18 @@ fn a_transfer_that_fails_leaves_the_two_talking() {
 #[test]
 fn a_transfer_to_where_its_sender_may_not_call_is_refused() {
     let rules = "[[rule]]\nname = \"no\"\ndial = \"carol\"\nfrom = \"account\"\nto = \"refuse:403\"\n[[rule]]\nname = \"a\"\naccount = true\nto = \"account\"\n";
-    in_all_weather(|| plan(rules), &[("alice", true), ("bob", false), ("carol", false)], |world| {
-        talk(world, 0, "bob")?;
-        world.act(0, |p, _| p.refer(0, "carol"));
-        until(world, |w| w.peers[0].calls[0].refer_status == Some(403))?;
-        world.run_for(secs(5));
-        assert!(world.peers[2].calls.is_empty(), "carol never rings");
-        hear_each_other(world, (0, 0), (1, 0)).then_some(())
-    });
+    in_all_weather(
+        || plan(rules),
+        &[("alice", true), ("bob", false), ("carol", false)],
+        |world| {
+            talk(world, 0, "bob")?;
+            world.act(0, |p, _| p.refer(0, "carol"));
+            until(world, |w| w.peers[0].calls[0].refer_status == Some(403))?;
+            world.run_for(secs(5));
+            assert!(world.peers[2].calls.is_empty(), "carol never rings");
+            hear_each_other(world, (0, 0), (1, 0)).then_some(())
+        },
+    );
 }
 
 /// alice talks to bob and, in another call, to carol; REFER with Replaces joins the two.

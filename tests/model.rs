@@ -16,7 +16,7 @@ use support::peer::{Direction, Outcome};
 use support::world::{Heard, Weather, World, config};
 
 const SEEDS: u64 = 10_000;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 5;
 /// No datagram is lost so often that a transaction dies of it: a model of patience is not what is wanted here.
 const WEATHER: Weather = Weather { loss: 5, duplication: 10, delay_ms: (5, 400) };
 
@@ -37,17 +37,44 @@ type Pairs = Vec<[Known; 2]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
-    Call { from: usize, to: &'static str },
+    Call {
+        from: usize,
+        to: &'static str,
+    },
     /// The rest name an end by the number of its pair, and its side.
-    HangUp { pair: usize, side: usize },
-    Offer { pair: usize, side: usize, direction: Direction },
-    OfferNothing { pair: usize, side: usize },
-    Transfer { pair: usize, side: usize, to: &'static str },
+    HangUp {
+        pair: usize,
+        side: usize,
+    },
+    Offer {
+        pair: usize,
+        side: usize,
+        direction: Direction,
+    },
+    OfferNothing {
+        pair: usize,
+        side: usize,
+    },
+    Transfer {
+        pair: usize,
+        side: usize,
+        to: &'static str,
+    },
     /// Joins the others of two pairs of one peer.
-    Join { pair: usize, side: usize, other: usize, other_side: usize },
-    Key { pair: usize, side: usize },
+    Join {
+        pair: usize,
+        side: usize,
+        other: usize,
+        other_side: usize,
+    },
+    Key {
+        pair: usize,
+        side: usize,
+    },
     /// A WebSocket breaks and is there again after two seconds.
-    Blink { peer: usize },
+    Blink {
+        peer: usize,
+    },
 }
 
 fn account(peer: usize) -> &'static str {
@@ -124,7 +151,9 @@ fn touches(action: Action) -> Vec<usize> {
 /// its own that follows counts for nothing.
 fn has_left(first: Action, then: Action) -> bool {
     let side_of = |action: Action| match action {
-        Action::HangUp { pair, side } | Action::Offer { pair, side, .. } | Action::Transfer { pair, side, .. } => Some((pair, side)),
+        Action::HangUp { pair, side } | Action::Offer { pair, side, .. } | Action::Transfer { pair, side, .. } => {
+            Some((pair, side))
+        }
         _ => None,
     };
     match first {

@@ -521,8 +521,12 @@ impl Peer {
     fn send_cancel(&mut self, at: usize) {
         let invite = String::from_utf8(self.calls[at].invite.clone()).expect("text");
         let branch = invite.split("branch=").nth(1).and_then(|b| b.split('\r').next()).expect("a branch").to_owned();
-        let head =
-            invite.split("\r\nContact:").next().expect("a head").replace("INVITE sip", "CANCEL sip").replace(" INVITE", " CANCEL");
+        let head = invite
+            .split("\r\nContact:")
+            .next()
+            .expect("a head")
+            .replace("INVITE sip", "CANCEL sip")
+            .replace(" INVITE", " CANCEL");
         let call = self.calls[at].call_id.clone();
         self.request(Method::Cancel, &branch, format!("{head}\r\nContent-Length: 0\r\n\r\n").into_bytes(), Some(call));
     }

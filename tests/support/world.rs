@@ -413,7 +413,8 @@ impl World {
     pub fn who_is(&self, leg: LegId) -> Option<(usize, usize)> {
         let (_, remote) = self.remotes.iter().rev().find(|(of, _)| *of == leg)?;
         let call = |is: &dyn Fn(usize, &super::peer::Call) -> bool| {
-            let mut all = self.peers.iter().enumerate().flat_map(|(at, p)| p.calls.iter().enumerate().map(move |(n, c)| (at, n, c)));
+            let mut all =
+                self.peers.iter().enumerate().flat_map(|(at, p)| p.calls.iter().enumerate().map(move |(n, c)| (at, n, c)));
             all.find(|(at, _, call)| is(*at, call)).map(|(at, n, _)| (at, n))
         };
         match remote {
