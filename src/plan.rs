@@ -7,29 +7,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// One media session: the media legs of one call, owned by one worker. Minted by the engine, never used twice.
+/// One leg of a call: the same id names its dialog in signalling and its packets in media. Minted by the engine, never used
+/// twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-/// Which leg of a session: `A` came in, `B` goes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// The leg that came in.
-    A,
-    /// The leg that goes out.
-    B,
-}
-
-impl Side {
-    /// The other leg.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-}
+pub struct LegId(pub u64);
 
 /// An RTP payload type number, 0 to 127 (RFC 3550 section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +63,7 @@ pub enum LegOpen {
     },
     /// A browser: on the port shared by all, found by `ice_ufrag`.
     WebRtc {
-        /// Our ICE user fragment, unique among live sessions.
+        /// Our ICE user fragment, unique among live legs.
         ice_ufrag: String,
         /// Our ICE password (RFC 8839: 22 to 256 characters).
         ice_pwd: String,
@@ -135,6 +116,17 @@ pub struct DtmfPlan {
     pub clock_hz: u32,
 }
 
+/// How key presses reach the far side of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DtmfWay {
+    /// As telephone events; [`LegPlan::events`] has their numbers.
+    Events,
+    /// As INFO: media tells of each one by [`MediaEvent::Dtmf`] and sends nothing itself.
+    Signalling,
+    /// As tones in the audio.
+    Tones,
+}
+
 /// What one leg agreed to: all that the hot path needs to know of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegPlan {
@@ -144,8 +136,12 @@ pub struct LegPlan {
     pub rx_pt: Pt,
     /// The payload type that we send (they named it in theirs).
     pub tx_pt: Pt,
-    /// Telephone events, if both have them.
-    pub dtmf: Option<DtmfPlan>,
+    /// Telephone events, if both have them; they are taken from the far side whatever [`LegPlan::dtmf_tx`] says.
+    pub events: Option<DtmfPlan>,
+    /// How key presses are sent to the far side.
+    pub dtmf_tx: DtmfWay,
+    /// Whether the far side presses keys as tones in its audio, so that they must be listened for.
+    pub dtmf_rx_tones: bool,
     /// How much audio a packet that we send holds.
     pub ptime_ms: u8,
     /// What we send with; ours alone, told in SDP where SDP tells it.
@@ -156,93 +152,106 @@ pub struct LegPlan {
     pub tx: bool,
 }
 
-/// What happens to a packet between the legs: fixed at negotiation, one `match` in the hot loop.
+/// What a leg hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    /// Same codec on both legs: SSRC, sequence, timestamp and payload type are rewritten, the payload is not touched.
-    Rewrite,
-    /// Decode and encode.
-    Transcode,
-    /// No leg `B`: what arrives on `A` goes back to `A` (the demo number 600).
-    Echo,
-    /// No leg `B`: a sine of this pitch is played to `A` (the demo number 601).
+pub enum Source {
+    /// Nothing is sent to it.
+    Nothing,
+    /// Another leg. Each leg is heard by one other at most; who listened before hears nothing.
+    Leg(LegId),
+    /// Itself (the demo number 600).
+    Itself,
+    /// A sine of this pitch (the demo number 601).
     Tone {
         /// Hertz.
         hz: u16,
     },
+    /// The tone of a phone that rings elsewhere: 425 Hz, 1 s on, 4 s off.
+    Ringback,
+    /// The organisation's hold music, or the built-in one.
+    Music,
 }
 
-/// The whole way through the media core for one session. Its `Display` is the pipeline in one line.
+/// How packets are carried from one leg to another: fixed when both have agreed, one `match` in the hot loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionPlan {
-    /// Leg A.
-    pub a: LegPlan,
-    /// Leg B; none for [`Path::Echo`] and [`Path::Tone`].
-    pub b: Option<LegPlan>,
-    /// What happens between them.
-    pub path: Path,
+pub enum Path {
+    /// SSRC, sequence, timestamp and payload type are rewritten, the payload is not touched.
+    Rewrite,
+    /// Decode and encode.
+    Transcode,
+}
+
+impl Path {
+    /// How packets of `from`'s far side reach `to`'s: decoded where the codecs differ, and where key presses must be heard
+    /// in the audio or put into it.
+    #[must_use]
+    pub fn between(from: &LegPlan, to: &LegPlan) -> Self {
+        let tones_change = from.dtmf_rx_tones != (to.dtmf_tx == DtmfWay::Tones);
+        if from.codec == to.codec && !tones_change { Self::Rewrite } else { Self::Transcode }
+    }
 }
 
 impl fmt::Display for LegPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{} pt {}>{}", self.codec.sdp_name(), self.codec.clock_hz(), self.rx_pt.0, self.tx_pt.0)?;
-        if let Some(dtmf) = self.dtmf {
+        if let Some(dtmf) = self.events {
             write!(f, " dtmf {}>{}@{}", dtmf.rx_pt.0, dtmf.tx_pt.0, dtmf.clock_hz)?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for SessionPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.path, &self.b) {
-            (Path::Echo, _) => write!(f, "A [{}] -> echo -> A", self.a),
-            (Path::Tone { hz }, _) => write!(f, "tone {hz} Hz -> A [{}]", self.a),
-            (path, Some(b)) => write!(f, "A [{}] <- {path:?} -> B [{b}]", self.a),
-            (path, None) => write!(f, "A [{}] <- {path:?} -> nothing", self.a),
-        }
-    }
-}
-
-/// Signalling to media. Commands of one session are carried out in the order in which they were given.
+/// Signalling to media. Commands are carried out in the order in which they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaCommand {
-    /// Make a leg; the session is made with its first. Answered by [`MediaEvent::Opened`] or [`MediaEvent::OpenFailed`].
+    /// Make a leg. Answered by [`MediaEvent::Opened`] or [`MediaEvent::OpenFailed`].
     Open {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+        /// Which.
+        leg: LegId,
         /// What kind.
-        leg: LegOpen,
+        how: LegOpen,
     },
     /// The far side's SDP is known: connectivity checks, the handshake and RTP may be answered. Said again, it replaces.
     SetRemote {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+        /// Which.
+        leg: LegId,
         /// Where and who it is.
         remote: LegRemote,
     },
-    /// Both sides have agreed: packets flow. Said again, it replaces.
+    /// ICE starts anew on a browser leg (RFC 8839 section 4.4.1.1.1): these are our credentials from now on. Checks with the
+    /// old ones are answered until one with the new has succeeded.
+    RestartIce {
+        /// Which.
+        leg: LegId,
+        /// Our ICE user fragment.
+        ice_ufrag: String,
+        /// Our ICE password.
+        ice_pwd: String,
+    },
+    /// What the leg agreed to, and what it hears. Said again, it replaces; what stays the same goes on unbroken. A leg hears
+    /// another as soon as both have a path.
     SetPath {
-        /// Which session.
-        session: SessionId,
-        /// How.
-        plan: SessionPlan,
+        /// Which.
+        leg: LegId,
+        /// What was agreed.
+        plan: LegPlan,
+        /// What it hears.
+        hears: Source,
     },
-    /// End one leg and keep the other (a branch that was not taken). Answered by nothing.
-    CloseLeg {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+    /// Press a key toward the far side of a leg, as its [`LegPlan::dtmf_tx`] says. While it lasts it takes the place of what
+    /// the leg hears; a few wait for their turn, more are dropped.
+    Dtmf {
+        /// Which.
+        leg: LegId,
+        /// 0 to 9, 10 for `*`, 11 for `#`, 12 to 15 for A to D (RFC 4733 section 3.2).
+        event: u8,
+        /// Its length.
+        duration_ms: u32,
     },
-    /// End the session; answered by [`MediaEvent::Closed`].
+    /// End a leg; answered by [`MediaEvent::Closed`].
     Close {
-        /// Which session.
-        session: SessionId,
+        /// Which.
+        leg: LegId,
     },
 }
 
@@ -251,46 +260,46 @@ pub enum MediaCommand {
 pub enum MediaEvent {
     /// The leg exists; a classic leg's SDP may name this address (RTP's; RTCP is the next port), a browser's these candidates.
     Opened {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+        /// Which.
+        leg: LegId,
         /// RTP address of a classic leg (one); host candidates of a browser's (one an address of the gateway).
         local: Vec<SocketAddr>,
     },
     /// The leg could not be made.
     OpenFailed {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+        /// Which.
+        leg: LegId,
         /// Why.
         cause: OpenFailure,
     },
     /// Media can flow: keys are there and the fingerprint matched (browser), or the first believed packet came (classic).
     Connected {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+        /// Which.
+        leg: LegId,
+    },
+    /// The far side of a leg pressed a key, by event or by tone, that the leg which hears it wants to be told of by
+    /// signalling. Told once, when the key was let go.
+    Dtmf {
+        /// Which leg's far side.
+        leg: LegId,
+        /// As in [`MediaCommand::Dtmf`].
+        event: u8,
+        /// How long it was pressed.
+        duration_ms: u32,
     },
     /// This leg will never work, or no longer does.
     Failed {
-        /// Which session.
-        session: SessionId,
-        /// Which leg.
-        side: Side,
+        /// Which.
+        leg: LegId,
         /// Why.
         cause: LegFailure,
     },
-    /// The session is gone; what it did.
+    /// The leg is gone: it was told to close, or it met a broken invariant. Told once.
     Closed {
-        /// Which session.
-        session: SessionId,
-        /// Counts of leg A.
-        a: LegStats,
-        /// Counts of leg B.
-        b: LegStats,
+        /// Which.
+        leg: LegId,
+        /// What it did.
+        stats: LegStats,
     },
 }
 
@@ -299,8 +308,8 @@ pub enum MediaEvent {
 pub enum OpenFailure {
     /// No free port pair in the configured range.
     NoPort,
-    /// The worker holds as many sessions as it was given room for.
-    TooManySessions,
+    /// The worker holds as many legs as it was given room for.
+    TooManyLegs,
     /// `local` is none of the worker's addresses.
     NotOurAddress,
 }
@@ -314,8 +323,10 @@ pub enum LegFailure {
     Dtls,
     /// The far side ended DTLS (the page closed its connection).
     DtlsClosed,
-    /// No valid connectivity check came in time, or they stopped.
+    /// No valid connectivity check came in time, or they stopped (RFC 7675).
     IceTimeout,
+    /// Neither RTP nor RTCP came for as long as the configuration allows.
+    RtpTimeout,
 }
 
 /// What one leg received and sent: `rx_packets` = sent on or held + `rx_dropped` (RTP only).

@@ -11,10 +11,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use audio::{rtp, sine};
-use media_peer::{Bench, SESSION, SHARED, addr, plan};
+use media_peer::{A, B, Bench, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::{Pair, SocketId};
-use ringway::plan::{Codec, Path, Side};
+use ringway::plan::{Codec, Source};
 
 struct Counting;
 
@@ -95,33 +95,33 @@ fn pcmu() -> Vec<Vec<u8>> {
 #[test]
 fn rewriting_between_phones_allocates_nothing() {
     let mut bench = Bench::default();
-    let a = bench.phone(Side::A, addr(PHONE));
-    bench.phone(Side::B, addr("198.51.100.2:20000"));
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    let a = bench.phone(A, addr(PHONE));
+    bench.phone(B, addr("198.51.100.2:20000"));
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, a, PHONE, &pcmu(), 1), 0);
 }
 
 #[test]
 fn transcoding_with_srtp_allocates_nothing_either_way() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(Side::A, addr(BROWSER));
-    let phone = bench.phone(Side::B, addr(PHONE));
-    bench.set_path(plan(Codec::Opus, 111, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Transcode);
+    let mut browser = bench.browser(A, addr(BROWSER));
+    let phone = bench.phone(B, addr(PHONE));
+    bench.join(plan(Codec::Opus, 111, 1), plan(Codec::Pcmu, 0, 2));
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
     assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
     assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
-    let counters = bench.core.counters(SESSION, Side::A).unwrap();
+    let counters = bench.core.counters(A).unwrap();
     assert_eq!(counters.sent, (WARM + COUNTED) as u64);
 }
 
 #[test]
 fn rewriting_to_srtp_and_echo_allocate_nothing() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(Side::A, addr(BROWSER));
-    let phone = bench.phone(Side::B, addr(PHONE));
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    let mut browser = bench.browser(A, addr(BROWSER));
+    let phone = bench.phone(B, addr(PHONE));
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
-    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Echo);
+    bench.set_path(A, plan(Codec::Opus, 111, 1), Source::Itself);
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
     assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
 }
@@ -129,8 +129,8 @@ fn rewriting_to_srtp_and_echo_allocate_nothing() {
 #[test]
 fn a_tone_allocates_nothing() {
     let mut bench = Bench::default();
-    bench.phone(Side::A, addr(PHONE));
-    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Tone { hz: 440 });
+    bench.phone(A, addr(PHONE));
+    bench.set_path(A, plan(Codec::Opus, 111, 1), Source::Tone { hz: 440 });
     let mut before = 0;
     for n in 0..500 {
         if n == 50 {

@@ -1,4 +1,6 @@
-//! Telephone events from one clock to the other.
+//! Telephone events from one clock to the other, and as keys that are pressed, held and let go.
+
+use std::time::{Duration, Instant};
 
 use crate::plan::DtmfPlan;
 use crate::wire::rtp::{TelephoneEvent, ts_diff};
@@ -54,6 +56,120 @@ impl EventMap {
 fn scale(ticks: u32, from: DtmfPlan, to: DtmfPlan) -> u32 {
     let scaled = u64::from(ticks) * u64::from(to.clock_hz) / u64::from(from.clock_hz.max(1));
     u32::try_from(scaled).unwrap_or(u32::MAX)
+}
+
+/// A key of which nothing more has been heard for so long was let go; the packets that said so are lost.
+pub const KEY_LOST: Duration = Duration::from_millis(200);
+
+/// What is heard of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was pressed.
+    Down {
+        /// Which (RFC 4733 section 3.2).
+        event: u8,
+        /// How long ago.
+        ms: u32,
+    },
+    /// It is still down.
+    Held {
+        /// For so long.
+        ms: u32,
+    },
+    /// It was let go.
+    LetGo {
+        /// Which.
+        event: u8,
+        /// How long it was down.
+        ms: u32,
+    },
+}
+
+/// Hears keys in the packets of telephone events, each once, whatever of its packets is lost, late or said again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventEar {
+    key: Option<Key>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    event: u8,
+    /// The timestamp of its first segment.
+    start: u32,
+    ticks: u32,
+    clock_hz: u32,
+    /// When it was heard of last.
+    at: Instant,
+    down: bool,
+}
+
+impl Key {
+    fn ms(&self) -> u32 {
+        let ms = u64::from(self.ticks) * 1_000 / u64::from(self.clock_hz.max(1));
+        u32::try_from(ms).unwrap_or(u32::MAX)
+    }
+
+    fn let_go(&mut self) -> Option<Heard> {
+        std::mem::replace(&mut self.down, false).then(|| Heard::LetGo { event: self.event, ms: self.ms() })
+    }
+
+    /// How far into the key a packet's segment begins, if it is one of this key's; one segment may have been lost whole.
+    fn segment(&self, timestamp: u32, event: u8) -> Option<u32> {
+        let into = u32::try_from(ts_diff(self.start, timestamp)).ok()?;
+        let fits = self.event == event && into.is_multiple_of(0xffff) && into / 0xffff <= self.ticks / 0xffff + 2;
+        fits.then_some(into)
+    }
+}
+
+impl EventEar {
+    /// Hears a packet; `each` is told what that means, at most two things.
+    pub fn hear(&mut self, now: Instant, timestamp: u32, event: TelephoneEvent, clock_hz: u32, mut each: impl FnMut(Heard)) {
+        let duration = u32::from(event.duration_ticks);
+        if let Some(key) = &mut self.key {
+            if let Some(into) = key.segment(timestamp, event.event) {
+                if key.down {
+                    (key.ticks, key.at) = (key.ticks.max(into + duration), now);
+                    let held = Heard::Held { ms: key.ms() };
+                    each(if event.end { key.let_go().unwrap_or(held) } else { held });
+                }
+                return;
+            }
+            if ts_diff(key.start, timestamp) < 0 {
+                return; // of a key before
+            }
+            if let Some(heard) = key.let_go() {
+                each(heard);
+            }
+        }
+        let mut key = Key { event: event.event, start: timestamp, ticks: duration, clock_hz, at: now, down: true };
+        each(Heard::Down { event: key.event, ms: key.ms() });
+        if let Some(heard) = key.let_go().filter(|_| event.end) {
+            each(heard);
+        }
+        self.key = Some(Key { down: !event.end, ..key });
+    }
+
+    /// The key that is down counts as let go; what still comes of it is not heard.
+    pub fn give_up(&mut self) -> Option<Heard> {
+        self.key.as_mut()?.let_go()
+    }
+
+    /// Another source: its timestamps have nothing to do with those before.
+    pub fn forget(&mut self) {
+        self.key = None;
+    }
+
+    /// When a key that is down counts as let go.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.key.filter(|key| key.down).map(|key| key.at + KEY_LOST)
+    }
+
+    /// Whether a key is down, or was less than [`KEY_LOST`] ago: what sounds like one then is the same.
+    #[must_use]
+    pub fn has_key(&self, now: Instant) -> bool {
+        self.key.is_some_and(|key| now.saturating_duration_since(key.at) < KEY_LOST)
+    }
 }
 
 #[cfg(test)]

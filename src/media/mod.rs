@@ -22,11 +22,16 @@ mod browser;
 mod classic;
 mod core;
 mod flow;
+mod joins;
+mod keypad;
 mod leg;
 mod reports;
 mod routes;
-mod session;
-mod tone;
+mod seat;
+mod seats;
+mod silence;
+mod tones;
+mod voice;
 
 pub mod buffer;
 pub mod codec;
