@@ -91,7 +91,8 @@ impl Core {
             by_id: BTreeMap::new(),
             listeners: BTreeMap::new(),
             routes: Routes::default(),
-            deadlines: BinaryHeap::new(),
+            // Stale ones stay until their time: a leg that is busy with keys leaves a few a second behind.
+            deadlines: BinaryHeap::with_capacity(config.max_legs.min(4_096) * 32),
             unrouted: Unrouted::default(),
         }
     }

@@ -8,12 +8,28 @@ use crate::wire::rtp::{TelephoneEvent, ts_diff};
 /// Carries telephone events (RFC 4733) from one leg's clock to the other's.
 ///
 /// All packets of one event share the timestamp of its start, so the outgoing one is chosen with the first and kept: the
-/// two retransmissions of the end packet go out as such. Scaled up (8,000 to 48,000), an event outgrows the 16 bits of its
-/// duration after 1.4 s: it then goes on in segments as section 2.5.1.3 lays down, without state, from the duration alone.
+/// two retransmissions of the end packet go out as such. At 48,000 an event outgrows the 16 bits of its duration after 1.4 s
+/// and goes on in segments (section 2.5.1.3): those are put together here, and made anew where the outgoing clock needs them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EventMap {
-    /// Incoming and outgoing timestamp of the event at hand.
-    current: Option<(u32, u32)>,
+    current: Option<Mapped>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mapped {
+    event: u8,
+    /// The timestamps of its start.
+    incoming: u32,
+    outgoing: u32,
+    /// As much of its length as has been told.
+    ticks: u32,
+}
+
+/// How far into an event that began at `start` and has lasted for `ticks` a packet's segment begins, if it is one of this
+/// event's; one segment may have been lost whole.
+fn segment(start: u32, ticks: u32, timestamp: u32) -> Option<u32> {
+    let into = u32::try_from(ts_diff(start, timestamp)).ok()?;
+    (into.is_multiple_of(0xffff) && into / 0xffff <= ticks / 0xffff + 2).then_some(into)
 }
 
 /// What an event packet carries on the other leg.
@@ -37,18 +53,18 @@ impl EventMap {
         to: DtmfPlan,
         start: impl FnOnce() -> u32,
     ) -> MappedEvent {
-        let known = self.current.filter(|(incoming, _)| *incoming == timestamp);
-        let out = match (known, self.current) {
-            (Some((_, out)), _) => out,
-            // The next segment of one long event starts where the last ended, on both clocks.
-            (None, Some((incoming, out))) if ts_diff(incoming, timestamp) == 0xffff => out.wrapping_add(scale(0xffff, from, to)),
-            (None, _) => start(),
+        let known = self.current.filter(|known| known.event == event.event);
+        let known = known.and_then(|known| Some((known, segment(known.incoming, known.ticks, timestamp)?)));
+        let (outgoing, incoming, into) = match known {
+            Some((known, into)) => (known.outgoing, known.incoming, into),
+            None => (start(), timestamp, 0),
         };
-        self.current = Some((timestamp, out));
-        let duration = scale(u32::from(event.duration_ticks), from, to);
+        let ticks = into + u32::from(event.duration_ticks);
+        self.current = Some(Mapped { event: event.event, incoming, outgoing, ticks });
+        let duration = scale(ticks, from, to);
         let segment = duration.saturating_sub(1) / 0xffff;
         let duration_ticks = (duration - segment * 0xffff) as u16;
-        let timestamp = out.wrapping_add(segment * 0xffff);
+        let timestamp = outgoing.wrapping_add(segment * 0xffff);
         MappedEvent { event: TelephoneEvent { duration_ticks, ..event }, timestamp, first: known.is_none() }
     }
 }
@@ -113,11 +129,8 @@ impl Key {
         std::mem::replace(&mut self.down, false).then(|| Heard::LetGo { event: self.event, ms: self.ms() })
     }
 
-    /// How far into the key a packet's segment begins, if it is one of this key's; one segment may have been lost whole.
     fn segment(&self, timestamp: u32, event: u8) -> Option<u32> {
-        let into = u32::try_from(ts_diff(self.start, timestamp)).ok()?;
-        let fits = self.event == event && into.is_multiple_of(0xffff) && into / 0xffff <= self.ticks / 0xffff + 2;
-        fits.then_some(into)
+        segment(self.start, self.ticks, timestamp).filter(|_| self.event == event)
     }
 }
 
@@ -164,12 +177,6 @@ impl EventEar {
     pub fn due(&self) -> Option<Instant> {
         self.key.filter(|key| key.down).map(|key| key.at + KEY_LOST)
     }
-
-    /// Whether a key is down, or was less than [`KEY_LOST`] ago: what sounds like one then is the same.
-    #[must_use]
-    pub fn has_key(&self, now: Instant) -> bool {
-        self.key.is_some_and(|key| now.saturating_duration_since(key.at) < KEY_LOST)
-    }
 }
 
 #[cfg(test)]
@@ -207,6 +214,6 @@ mod tests {
         let mut map = EventMap::default();
         map.map(0, event(0xffff, false), plan(48_000), plan(8_000), || 100);
         let next = map.map(0xffff, event(960, false), plan(48_000), plan(8_000), || unreachable!());
-        assert_eq!((next.timestamp, next.event.duration_ticks), (100 + 10_922, 160));
+        assert_eq!((next.timestamp, next.event.duration_ticks, next.first), (100, 11_082, false), "one event at 8,000");
     }
 }

@@ -2,12 +2,13 @@ use std::time::Instant;
 
 use super::Sink;
 use super::buffer::Slot;
-use super::dtmf::{EventEar, EventMap, Heard};
+use super::detect::Detector;
+use super::dtmf::{EventEar, EventMap, Heard, KEY_LOST};
 use super::leg::Leg;
 use super::rewrite::Rewriter;
 use super::routes::LegKey;
 use super::stats::{Drop, Outcome, Place};
-use super::transcode::{AudioIn, Transcoder};
+use super::transcode::{AudioIn, Gap, Transcoder};
 use crate::plan::{DtmfWay, LegId, LegPlan, MediaEvent, Path};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, TelephoneEvent};
 
@@ -54,7 +55,61 @@ enum Carrier {
     /// New numbers, the payload untouched.
     Rewrite(Rewriter),
     /// Decoded and encoded.
-    Transcode(Box<Transcoder>, EventMap),
+    Transcode(Box<Transcoding>),
+}
+
+#[derive(Debug)]
+struct Transcoding {
+    transcoder: Transcoder,
+    events: EventMap,
+    /// Listens for keys, where they are pressed as tones and not wanted as such.
+    tones: Option<ToneEar>,
+    /// When a telephone event came last: what sounds like a key right behind one is the same key.
+    event_at: Option<Instant>,
+}
+
+/// Hears keys that sound.
+#[derive(Debug, Default)]
+struct ToneEar {
+    detector: Detector,
+    /// When audio came last.
+    at: Option<Instant>,
+    /// The key that is down has been handed on.
+    told: bool,
+}
+
+impl ToneEar {
+    /// Hears what a packet brought and mutes keys in it. With `deaf` they are muted and not told.
+    fn hear(&mut self, now: Instant, deaf: bool, (gap, pcm): (Gap, &mut [i16]), mut each: impl FnMut(Heard)) {
+        let Self { detector, told, at } = self;
+        *at = Some(now);
+        match gap {
+            Gap::None => {}
+            Gap::Lost(samples) => detector.lost(samples),
+            Gap::Silence => detector.stop().filter(|_| std::mem::take(told)).into_iter().for_each(&mut each),
+        }
+        detector.hear(pcm, |heard| {
+            let tell = match heard {
+                Heard::Down { .. } => {
+                    *told = !deaf;
+                    *told
+                }
+                Heard::Held { .. } => *told,
+                Heard::LetGo { .. } => std::mem::take(told),
+            };
+            if tell {
+                each(heard);
+            }
+        });
+    }
+
+    fn give_up(&mut self) -> Option<Heard> {
+        self.detector.stop().filter(|_| std::mem::take(&mut self.told))
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.at.filter(|_| self.detector.is_down()).map(|at| at + KEY_LOST)
+    }
 }
 
 impl Default for Flow {
@@ -72,8 +127,10 @@ impl Flow {
         let path = if target == Target::Itself { Path::Rewrite } else { Path::between(from, to) };
         let carrier = match path {
             Path::Rewrite => Carrier::Rewrite(Rewriter::default()),
-            Path::Transcode => Transcoder::new(from, to, out_ts)
-                .map_or(Carrier::None, |transcoder| Carrier::Transcode(Box::new(transcoder), EventMap::default())),
+            Path::Transcode => Transcoder::new(from, to, out_ts).map_or(Carrier::None, |transcoder| {
+                let tones = (from.dtmf_rx_tones && to.dtmf_tx != DtmfWay::Tones).then(ToneEar::default);
+                Carrier::Transcode(Box::new(Transcoding { transcoder, events: EventMap::default(), tones, event_at: None }))
+            }),
         };
         Self { target, plans: Some((*from, *to)), carrier, ear: EventEar::default() }
     }
@@ -127,12 +184,18 @@ impl Flow {
                 }
                 carried
             }
-            Carrier::Transcode(transcoder, events) => match to? {
-                to if event && takes_keys(to).is_some() => hear_event(&mut self.ear, &arrival, slot, to, sink),
-                _ if !place.newest => Err(Drop::Late),
-                to if event => carry_event(transcoder, events, &arrival, slot, to, sink),
-                to => transcode(transcoder, &arrival, slot, to, sink),
-            },
+            Carrier::Transcode(transcoding) => {
+                let to = to?;
+                if event {
+                    transcoding.event_at = Some(arrival.now);
+                }
+                match () {
+                    () if event && takes_keys(to).is_some() => hear_event(&mut self.ear, &arrival, slot, to, sink),
+                    () if !place.newest => Err(Drop::Late),
+                    () if event => carry_event(transcoding, &arrival, slot, to, sink),
+                    () => transcode(transcoding, &arrival, slot, to, sink),
+                }
+            }
         }
     }
 
@@ -140,9 +203,9 @@ impl Flow {
     fn begin_anew(&mut self, arrival: &Arrival<'_>, to: Option<&mut Leg>, sink: &mut dyn Sink) {
         self.give_up_keys(arrival.now, arrival.speaker, to, sink);
         self.ear.forget();
-        if let Carrier::Transcode(transcoder, events) = &mut self.carrier {
-            transcoder.forget();
-            *events = EventMap::default();
+        if let Carrier::Transcode(transcoding) = &mut self.carrier {
+            transcoding.transcoder.forget();
+            (transcoding.events, transcoding.event_at) = (EventMap::default(), None);
         }
     }
 
@@ -155,15 +218,28 @@ impl Flow {
 
     /// A key that is down counts as let go.
     pub(super) fn give_up_keys(&mut self, now: Instant, speaker: LegId, to: Option<&mut Leg>, sink: &mut dyn Sink) {
-        if let (Some(heard), Some(to)) = (self.ear.give_up(), to) {
+        let tone = self.tones().and_then(ToneEar::give_up);
+        let Some(to) = to else { return };
+        for heard in self.ear.give_up().into_iter().chain(tone) {
             hand_on(heard, now, speaker, to, sink);
+        }
+    }
+
+    fn tones(&mut self) -> Option<&mut ToneEar> {
+        match &mut self.carrier {
+            Carrier::Transcode(transcoding) => transcoding.tones.as_mut(),
+            Carrier::None | Carrier::Rewrite(_) => None,
         }
     }
 
     /// When [`Flow::handle_timeout`] is due.
     #[must_use]
     pub(super) fn due(&self) -> Option<Instant> {
-        self.ear.due()
+        let tone = match &self.carrier {
+            Carrier::Transcode(transcoding) => transcoding.tones.as_ref().and_then(ToneEar::due),
+            Carrier::None | Carrier::Rewrite(_) => None,
+        };
+        self.ear.due().into_iter().chain(tone).min()
     }
 }
 
@@ -238,8 +314,7 @@ fn rewrite(
 }
 
 fn carry_event(
-    transcoder: &Transcoder,
-    events: &mut EventMap,
+    Transcoding { transcoder, events, .. }: &mut Transcoding,
     arrival: &Arrival<'_>,
     slot: &mut Slot,
     to: &mut Leg,
@@ -264,19 +339,27 @@ fn carry_event(
     header.ssrc = to.tx.ssrc;
     header.marker = mapped.first;
     to.seal(now, slot, &header)?;
+    // The audio behind it is still this flow's.
+    transcoder.sent_up_to(to.tx.next_index());
     sink.forward(slot, pair);
     Ok(Outcome::Sent)
 }
 
 fn transcode(
-    transcoder: &mut Transcoder,
+    Transcoding { transcoder, tones, event_at, .. }: &mut Transcoding,
     arrival: &Arrival<'_>,
     slot: &Slot,
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
-    let Arrival { now, header, place, .. } = arrival;
-    let (plan, pair) = to.ready()?;
+    let Arrival { now, header, place, speaker, .. } = arrival;
+    let ready = to.ready();
+    // Keys are heard for a leg that hears nothing else, too.
+    let plan = match (&ready, tones.is_some()) {
+        (Ok((plan, _)), _) => *plan,
+        (Err(_), true) => to.plan.ok_or(Drop::NoPath)?,
+        (Err(why), false) => return Err(*why),
+    };
     let pushed = transcoder.push(AudioIn {
         timestamp: header.timestamp,
         missing: place.missing,
@@ -284,10 +367,15 @@ fn transcode(
         out_index: to.tx.next_index(),
         payload: &slot.data()[header.payload.clone()],
     });
-    if to.voice.is_busy() {
-        transcoder.discard();
-        return Err(Drop::NotNeeded);
+    if let (Some(tones), Ok(())) = (tones, pushed) {
+        let deaf = event_at.is_some_and(|at| now.saturating_duration_since(at) < KEY_LOST);
+        tones.hear(*now, deaf, transcoder.fresh(), |heard| hand_on(heard, *now, *speaker, to, sink));
     }
+    if ready.is_err() || to.voice.is_busy() {
+        transcoder.discard();
+        return Err(ready.err().unwrap_or(Drop::NotNeeded));
+    }
+    let (_, pair) = ready?;
     let mut outcome = Outcome::Held;
     while let Some(frame) = transcoder.pop(&mut sink.slot().room()[FIXED_HEADER_LEN..]) {
         let Ok(frame) = frame else { continue };

@@ -35,9 +35,11 @@ mod voice;
 
 pub mod buffer;
 pub mod codec;
+pub mod detect;
 pub mod dtls;
 pub mod dtmf;
 pub mod ice;
+pub mod music;
 pub mod rewrite;
 pub mod srtp;
 pub mod stats;

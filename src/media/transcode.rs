@@ -33,6 +33,30 @@ pub struct Transcoder {
     pending_break: Option<u32>,
     /// The outgoing index behind the last frame of ours: when our source is elsewhere, another has sent in between.
     out_index: Option<u64>,
+    /// What was decoded was not sent: what comes next follows the present of the outgoing clock.
+    discarded: bool,
+    /// What the last packet brought.
+    fresh: Fresh,
+}
+
+/// What the last packet brought, at the end of the held PCM.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fresh {
+    /// Its own samples.
+    decoded: usize,
+    before: Gap,
+}
+
+/// What lay before a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gap {
+    /// The one before.
+    #[default]
+    None,
+    /// So many samples that were lost, and made up.
+    Lost(usize),
+    /// A silence that was not sent, or another clock.
+    Silence,
 }
 
 /// One audio packet that arrived in order.
@@ -80,6 +104,8 @@ impl Transcoder {
             marker: true,
             pending_break: None,
             out_index: None,
+            discarded: false,
+            fresh: Fresh::default(),
         })
     }
 
@@ -89,10 +115,12 @@ impl Transcoder {
     /// # Errors
     /// The payload is no packet of its codec.
     pub fn push(&mut self, audio: AudioIn<'_>) -> Result<(), CodecError> {
+        self.fresh = Fresh::default();
         let samples = self.decoder.samples(audio.payload)?;
-        let interrupted = self.out_index.is_some_and(|index| index != audio.out_index);
+        let interrupted = self.discarded || self.out_index.is_some_and(|index| index != audio.out_index);
         if interrupted {
             self.discard();
+            self.discarded = false;
             self.go_on_from(audio.out_ts_now);
         }
         let jump = match self.expected_ts {
@@ -108,14 +136,27 @@ impl Transcoder {
                 let fifo = &mut self.fifo[self.held..self.held + gap];
                 self.decoder.conceal(audio.payload, fifo)?;
                 self.held += gap;
+                self.fresh.before = Gap::Lost(gap);
             }
-            Ok(gap) if jump <= MAX_SILENCE_SAMPLES && !interrupted => self.skip(gap),
+            Ok(gap) if jump <= MAX_SILENCE_SAMPLES && !interrupted => {
+                self.skip(gap);
+                self.fresh.before = Gap::Silence;
+            }
             // Back, or far ahead: the sender's clock was set anew. Ours goes on with the time that has passed.
-            Ok(_) | Err(_) => self.go_on_from(audio.out_ts_now),
+            Ok(_) | Err(_) => {
+                self.go_on_from(audio.out_ts_now);
+                self.fresh.before = Gap::Silence;
+            }
         }
         self.expected_ts = Some(audio.timestamp.wrapping_add(samples as u32 * self.in_scale));
-        self.held += self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
+        self.fresh.decoded = self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
+        self.held += self.fresh.decoded;
         Ok(())
+    }
+
+    /// What the last packet brought and what lay before it: to be listened to, or changed.
+    pub fn fresh(&mut self) -> (Gap, &mut [i16]) {
+        (self.fresh.before, &mut self.fifo[self.held - self.fresh.decoded..self.held])
     }
 
     /// What comes next is another source's and continues nothing.
@@ -125,7 +166,8 @@ impl Transcoder {
 
     /// What has been decoded is not to be heard: something else is being sent.
     pub fn discard(&mut self) {
-        (self.held, self.pending_break, self.marker) = (0, None, true);
+        (self.held, self.pending_break, self.marker, self.discarded) = (0, None, true, true);
+        self.fresh.decoded = 0;
     }
 
     /// `out_index` lies behind what was sent of all that [`Transcoder::pop`] gave.
