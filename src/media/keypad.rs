@@ -114,6 +114,11 @@ impl Keypad {
         }
     }
 
+    /// The key that sounds cannot be ended in the way in which it was begun.
+    pub(super) fn cut(&mut self) {
+        self.now = None;
+    }
+
     /// No key at all.
     pub(super) fn clear(&mut self) {
         self.now = None;

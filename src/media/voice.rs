@@ -191,7 +191,9 @@ impl Voice {
         if self.source != source {
             (self.source, self.sound, self.marker) = (source, Sound::of(source, music), true);
         }
-        self.way = plan.dtmf_tx;
+        if std::mem::replace(&mut self.way, plan.dtmf_tx) != plan.dtmf_tx {
+            self.keypad.cut();
+        }
         if self.way == DtmfWay::Signalling || self.way == DtmfWay::Events && plan.events.is_none() {
             self.keypad.clear();
         }
