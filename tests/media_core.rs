@@ -381,19 +381,63 @@ fn a_leg_that_breaks_an_invariant_dies_alone() {
 
 #[test]
 fn an_ice_restart_asks_for_new_checks_and_keeps_the_keys() {
+    // The far side restarts and we answer, or we do and it answers; or, as some do, it alone.
+    for (ours_first, ours) in [(true, "next"), (false, "next"), (false, "gate")] {
+        let mut bench = Bench::default();
+        let mut peer = bench.browser(A, addr("203.0.113.1:50000"));
+        bench.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Itself);
+        let restart = MediaCommand::RestartIce { leg: A, ice_ufrag: ours.into(), ice_pwd: media_peer::PWD.into() };
+        if ours_first {
+            bench.command(restart.clone());
+        }
+        bench.set_remote(A, peer.remote_of("anew"));
+        bench.command(restart);
+        let answered = |bench: &mut Bench, username: &str, source: SocketAddr| {
+            bench.sink.clear();
+            bench.datagram(SHARED, source, &peer.check_of(username, true));
+            bench.sink.take().iter().filter(|sent| sent.1.starts_with(&[1, 1])).count()
+        };
+        let new = format!("{ours}:anew");
+        assert_eq!(answered(&mut bench, "gate:peer", peer.addr), 1, "the old ones are believed");
+        assert_eq!(answered(&mut bench, "gate:other", peer.addr), 0);
+        assert_eq!(answered(&mut bench, &new, addr("203.0.113.1:6")), 1);
+        assert_eq!(answered(&mut bench, "gate:peer", peer.addr), 0, "until one of the new has succeeded");
+        assert_eq!(answered(&mut bench, &new, peer.addr), 1);
+        bench.sink.clear();
+        let packet = peer.protect(&rtp(0, false, 1, 0, 7, &[3; 160]));
+        bench.datagram(SHARED, peer.addr, &packet);
+        let echoed = bench.sink.take().remove(0).1;
+        assert_eq!(peer.unprotect(&echoed)[12..], [3; 160]);
+    }
+}
+
+#[test]
+fn a_new_certificate_brings_new_keys_and_the_old_ones_serve_until_then() {
     let mut bench = Bench::default();
-    let mut peer = bench.browser(A, addr("203.0.113.1:50000"));
+    let mut old = bench.browser(A, addr("203.0.113.1:50000"));
     bench.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Itself);
-    let LegRemote::WebRtc { fingerprint, role, .. } = peer.remote() else { panic!() };
-    let restarted = LegRemote::WebRtc { ice_ufrag: "anew".into(), ice_pwd: media_peer::PWD.into(), fingerprint, role };
-    bench.set_remote(A, restarted);
-    bench.sink.clear();
-    bench.check(&peer, peer.addr, true);
-    assert!(bench.sink.take().is_empty(), "the old user fragment is no longer believed");
-    let packet = peer.protect(&rtp(0, false, 1, 0, 7, &[3; 160]));
-    bench.datagram(SHARED, peer.addr, &packet);
-    let echoed = bench.sink.take().remove(0).1;
-    assert_eq!(peer.unprotect(&echoed)[12..], [3; 160]);
+    let mut new = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:50001"));
+    bench.set_remote(A, new.remote_of("anew"));
+    bench.command(MediaCommand::RestartIce { leg: A, ice_ufrag: "next".into(), ice_pwd: media_peer::PWD.into() });
+    let echo = |bench: &mut Bench, peer: &mut media_peer::Peer, n: u16| {
+        bench.sink.clear();
+        let packet = peer.protect(&rtp(0, false, n, u32::from(n) * 160, 7, &[n as u8; 160]));
+        bench.datagram(SHARED, peer.addr, &packet);
+        let echoed = peer.unprotect(&bench.sink.take_rtp()[0]);
+        assert_eq!(echoed[12..], [n as u8; 160]);
+        fields(&echoed).1
+    };
+    let first = echo(&mut bench, &mut old, 1);
+    // The old page's last words end nothing.
+    old.close(&mut bench);
+    assert_eq!(echo(&mut bench, &mut old, 2), first + 1);
+    let check = new.check_of("next:anew", true);
+    bench.datagram(SHARED, new.addr, &check);
+    bench.sink.events.clear();
+    new.shake_hands(&mut bench);
+    assert_eq!(echo(&mut bench, &mut new, 3), first + 2, "our source goes on");
+    assert!(bench.sink.events.is_empty(), "{:?}", bench.sink.events);
+    assert_eq!(bench.core.counters(A).unwrap().dropped_total(), 0);
 }
 
 #[test]

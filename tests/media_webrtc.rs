@@ -313,6 +313,69 @@ async fn a_page_that_closes_is_told_at_once() {
     assert_eq!(gateway.event().await, closed);
 }
 
+/// A packet each way, and what came of it.
+async fn both_ways(call: &mut Call, phone: &UdpSocket, local: SocketAddr, n: u16) -> (u16, u16) {
+    let payload = [n as u8; 160];
+    call.send_rtp(&rtp(0, false, n, u32::from(n) * 160, 77, &payload)).await;
+    let at_phone = recv(phone, SOON).await.expect("the browser is heard");
+    phone.send_to(&rtp(0, false, n, u32::from(n) * 160, 88, &payload), local).await.unwrap();
+    let at_browser = call.recv_rtp(SOON).await.expect("the phone is heard");
+    assert_eq!((&at_phone[12..], &at_browser[12..]), (&payload[..], &payload[..]));
+    assert_eq!((fields(&at_phone).3, fields(&at_browser).3), (2, 1));
+    (fields(&at_phone).1, fields(&at_browser).1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ice_restart_keeps_the_keys_and_the_audio() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut gateway = Gateway::new();
+        let mut call = gateway.browser(role, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
+        let (phone, local) = gateway.phone(false).await;
+        gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+        let before = both_ways(&mut call, &phone, local, 1).await;
+        let at = SocketAddr::new(LOCAL, gateway.worker.webrtc_port());
+        for n in 2..4u16 {
+            let remote = call.restart(role).await;
+            let ufrag = format!("next{n}");
+            gateway.set_remote(A, remote);
+            gateway.send(MediaCommand::RestartIce { leg: A, ice_ufrag: ufrag.clone(), ice_pwd: PWD.into() });
+            call.reconnect(at, (&ufrag, PWD)).await;
+            let after = both_ways(&mut call, &phone, local, n).await;
+            assert_eq!(after, (before.0 + n - 1, before.1 + n - 1), "both streams go on");
+        }
+        let (a, b) = gateway.close().await;
+        assert_eq!((a.rx_packets, a.rx_dropped, b.rx_packets, b.rx_dropped), (3, 0, 3, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reloaded_page_with_another_certificate_takes_the_leg_over() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut gateway = Gateway::new();
+        let mut old = gateway.browser(role, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
+        let (phone, local) = gateway.phone(false).await;
+        gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+        let before = both_ways(&mut old, &phone, local, 1).await;
+        let page = Browser::new().await;
+        gateway.send(MediaCommand::RestartIce { leg: A, ice_ufrag: "next".into(), ice_pwd: PWD.into() });
+        gateway.set_remote(A, page.remote(role));
+        tokio::time::sleep(QUIET).await;
+        both_ways(&mut old, &phone, local, 2).await;
+        // The page that is left says good-bye; that ends nothing.
+        old.close().await;
+        let at = SocketAddr::new(LOCAL, gateway.worker.webrtc_port());
+        let mut new = page.connect(at, ("next", PWD), role, Srtp::Srtp_Aead_Aes_128_Gcm).await.unwrap();
+        assert_eq!(new.gateway_fingerprint, gateway.fingerprint);
+        // The gateway may take its keys a moment after the page has taken its own.
+        tokio::time::sleep(QUIET).await;
+        let after = both_ways(&mut new, &phone, local, 3).await;
+        assert_eq!(after, (before.0 + 2, before.1 + 2), "both streams go on");
+        while let Ok(event) = gateway.events.try_recv() {
+            assert!(!matches!(event, MediaEvent::Failed { .. }), "{event:?}");
+        }
+    }
+}
+
 /// Two phones: leg A as `a` says, leg B plain.
 async fn two_phones(gateway: &mut Gateway, latch: bool) -> (UdpSocket, SocketAddr, UdpSocket) {
     let a = UdpSocket::bind("127.0.0.1:0").await.unwrap();

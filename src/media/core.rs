@@ -114,7 +114,11 @@ impl Core {
                 let changes = self.step(now, key, sink, |seat, _, sink| seat.set_remote(now, &remote, &identity, sink));
                 self.reroute(key, changes.unwrap_or_default());
             }
-            MediaCommand::RestartIce { .. } => {}
+            MediaCommand::RestartIce { leg, ice_ufrag, ice_pwd } => {
+                if let Some(key) = self.key(leg) {
+                    self.restart_ice(now, key, ice_ufrag, ice_pwd, sink);
+                }
+            }
             MediaCommand::SetPath { leg, plan, hears } => self.set_path(now, leg, plan, hears, sink),
             MediaCommand::Dtmf { leg, event, duration_ms } => {
                 if let Some(key) = self.key(leg) {
@@ -150,7 +154,7 @@ impl Core {
         self.by_id.insert(id, key);
         match &self.seats.get(key).expect("it was just put in").leg.transport {
             Transport::Classic(classic) => self.routes.add_ports(classic.ports, key),
-            Transport::Browser(browser) => self.routes.add_ufrag(browser.ice.ufrag(), key),
+            Transport::Browser(browser) => browser.ice.ufrags().for_each(|ufrag| self.routes.add_ufrag(ufrag, key)),
         }
         Ok(local)
     }
@@ -200,6 +204,15 @@ impl Core {
         self.reroute(key, changes.unwrap_or_default());
     }
 
+    fn restart_ice(&mut self, now: Now, key: LegKey, ufrag: String, pwd: String, sink: &mut dyn Sink) {
+        let named = ufrag.clone();
+        let restarted = self.step(now, key, sink, |seat, _, _| Some(seat.browser()?.ice.restart(ufrag, pwd)));
+        if let Some(retired) = restarted.flatten() {
+            self.routes.add_ufrag(&named, key);
+            retired.iter().for_each(|ufrag| self.routes.remove_ufrag(ufrag, key));
+        }
+    }
+
     fn reroute(&mut self, key: LegKey, changes: Changes) {
         for checked in changes {
             if let Some(pair) = checked.forgotten {
@@ -207,6 +220,9 @@ impl Core {
             }
             if let Some(pair) = checked.validated {
                 self.routes.add_pair(pair, key);
+            }
+            if let Some(ufrag) = checked.retired {
+                self.routes.remove_ufrag(&ufrag, key);
             }
         }
     }
@@ -322,7 +338,7 @@ impl Core {
                 sink.release_pair(classic.ports);
             }
             Transport::Browser(browser) => {
-                self.routes.remove_ufrag(browser.ice.ufrag(), key);
+                browser.ice.ufrags().for_each(|ufrag| self.routes.remove_ufrag(ufrag, key));
                 browser.ice.validated().for_each(|pair| self.routes.remove_pair(pair, key));
             }
         }

@@ -211,13 +211,23 @@ impl Peer {
     }
 
     pub fn remote(&self) -> LegRemote {
+        self.remote_of("peer")
+    }
+
+    /// The same with another user fragment.
+    pub fn remote_of(&self, ice_ufrag: &str) -> LegRemote {
         let fingerprint = self.certificate.fingerprint().try_into().unwrap();
-        LegRemote::WebRtc { ice_ufrag: "peer".into(), ice_pwd: PWD.into(), fingerprint, role: DtlsRole::Server }
+        LegRemote::WebRtc { ice_ufrag: ice_ufrag.into(), ice_pwd: PWD.into(), fingerprint, role: DtlsRole::Server }
     }
 
     /// A Binding request of the controlling side.
     pub fn check(&self, use_candidate: bool) -> Vec<u8> {
-        let message = StunMessage::binding_request("gate:peer", TransId::new(), true, 1, 2_130_706_431, use_candidate);
+        self.check_of("gate:peer", use_candidate)
+    }
+
+    /// The same with other user fragments.
+    pub fn check_of(&self, username: &str, use_candidate: bool) -> Vec<u8> {
+        let message = StunMessage::binding_request(username, TransId::new(), true, 1, 2_130_706_431, use_candidate);
         let mut buf = vec![0; 300];
         let hmac = |key: &[u8], parts: &[&[u8]]| {
             let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
@@ -229,7 +239,7 @@ impl Peer {
         buf
     }
 
-    fn shake_hands(&mut self, bench: &mut Bench) {
+    pub fn shake_hands(&mut self, bench: &mut Bench) {
         bench.sink.clear();
         let mut buf = vec![0; 2_048];
         for _ in 0..50 {
@@ -254,13 +264,22 @@ impl Peer {
             for (_, packet) in bench.sink.take() {
                 self.dtls.handle_packet(&packet).unwrap();
             }
-            let connected = |event: &MediaEvent| matches!(event, MediaEvent::Connected { .. });
-            if self.srtp.is_some() && bench.sink.events.iter().any(connected) {
+            // Its last flight has been heard.
+            if self.srtp.is_some() && bench.sink.sent().count() == 0 {
                 return;
             }
             bench.advance(Duration::from_millis(5));
         }
         panic!("no keys: {:?}", bench.sink.events);
+    }
+
+    /// Ends DTLS.
+    pub fn close(&mut self, bench: &mut Bench) {
+        let mut buf = vec![0; 2_048];
+        self.dtls.close().unwrap();
+        while let Output::Packet(packet) = self.dtls.poll_output(&mut buf) {
+            bench.datagram(SHARED, self.addr, packet);
+        }
     }
 
     /// Encrypts a packet.
