@@ -102,7 +102,7 @@ impl Browser {
     }
 
     fn on_dtls_timeout(&mut self, now: Instant, sink: &mut dyn Sink) -> Option<Turn> {
-        let (handshake, pair) = (self.handshake.as_mut()?, self.ice.handshake_pair().or(self.ice.send_pair())?);
+        let (handshake, pair) = (self.handshake.as_mut()?, self.ice.handshake_pair().or_else(|| self.ice.send_pair())?);
         let step = handshake.handle_timeout(now, |packet| put(sink, pair, packet));
         self.turn(step)
     }
