@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use audio::{fidelity_db, fields, rtp, sine, snr_db, voice};
-use media_peer::{Bench, SESSION, SHARED, addr, plan};
+use media_peer::{A, B, Bench, SHARED, addr, plan, webrtc};
 use proptest::prelude::*;
 use ringway::media::SocketId;
 use ringway::media::codec::{OpusDecoder, OpusEncoder, decode_ulaw, encode_ulaw};
@@ -23,10 +23,10 @@ fn phones() -> (SocketAddr, SocketAddr) {
     (addr("198.51.100.1:20000"), addr("198.51.100.2:20000"))
 }
 
-fn two_phones(a: LegPlan, b: LegPlan, path: Path) -> (Bench, SocketId, SocketId) {
+fn two_phones(a: LegPlan, b: LegPlan) -> (Bench, SocketId, SocketId) {
     let mut bench = Bench::default();
-    let (socket_a, socket_b) = (bench.phone(Side::A, phones().0), bench.phone(Side::B, phones().1));
-    bench.set_path(a, Some(b), path);
+    let (socket_a, socket_b) = (bench.phone(A, phones().0), bench.phone(B, phones().1));
+    bench.join(a, b);
     (bench, socket_a, socket_b)
 }
 
@@ -35,8 +35,8 @@ fn ulaw(from: usize, len: usize) -> Vec<u8> {
 }
 
 fn sums_match(bench: &Bench) {
-    for side in [Side::A, Side::B] {
-        let counters = bench.core.counters(SESSION, side).unwrap();
+    for leg in [A, B] {
+        let counters = bench.core.counters(leg).unwrap();
         assert_eq!(counters.rx, counters.sent + counters.held + counters.dropped_total());
     }
 }
@@ -44,7 +44,7 @@ fn sums_match(bench: &Bench) {
 #[test]
 fn packet_times_of_ten_to_sixty_milliseconds_become_twenty() {
     for ptime in [10usize, 20, 30, 40, 60] {
-        let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2), Path::Transcode);
+        let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2));
         let (mut out, mut pcm, mut decoder) = (Vec::new(), Vec::new(), OpusDecoder::new().unwrap());
         for n in 0..1_200 / ptime {
             let from = n * ptime * 8;
@@ -71,7 +71,7 @@ fn packet_times_of_ten_to_sixty_milliseconds_become_twenty() {
 fn every_fifth_packet_lost_leaves_no_gap_and_a_voice_that_is_heard() {
     // Of the 15 dB that Opus gives this voice, its in-band copies save 12; without them 4 are left.
     for (from, to, least) in [(Codec::Pcmu, Codec::Opus, 10.0), (Codec::Opus, Codec::Pcmu, 11.0)] {
-        let (mut bench, a, _) = two_phones(plan(from, 0, 1), plan(to, 8, 2), Path::Transcode);
+        let (mut bench, a, _) = two_phones(plan(from, 0, 1), plan(to, 8, 2));
         let (mut encoder, mut decoder) = (OpusEncoder::new().unwrap(), OpusDecoder::new().unwrap());
         let (mut out, mut pcm) = (Vec::new(), Vec::new());
         for n in 0..100usize {
@@ -109,7 +109,7 @@ fn every_fifth_packet_lost_leaves_no_gap_and_a_voice_that_is_heard() {
 
 #[test]
 fn a_silence_without_packets_moves_the_timestamps_and_sets_the_marker() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2), Path::Transcode);
+    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2));
     let mut last = None;
     for (seq, ts, jump, marker) in
         [(0u16, 0u32, 0u32, true), (1, 160, 960, false), (2, 8_320, 48_960, true), (3, 8_480, 960, false)]
@@ -128,14 +128,14 @@ fn a_silence_without_packets_moves_the_timestamps_and_sets_the_marker() {
 
 #[test]
 fn a_change_of_path_codec_and_source_goes_on_in_one_stream() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
+    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     let mut out = Vec::new();
     for n in 0..40u16 {
         if n == 10 {
-            bench.set_path(plan(Codec::Pcma, 8, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Transcode);
+            bench.join(plan(Codec::Pcma, 8, 1), plan(Codec::Pcmu, 0, 2));
         }
         if n == 20 {
-            bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+            bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
         }
         let (pt, ssrc) = (if (10..20).contains(&n) { 8 } else { 0 }, if n < 30 { 5 } else { 6 });
         let (seq, ts) = if n < 30 { (n, u32::from(n) * 160) } else { (n + 9_000, 77 + u32::from(n) * 160) };
@@ -153,8 +153,8 @@ fn a_change_of_path_codec_and_source_goes_on_in_one_stream() {
 
 #[test]
 fn hold_and_unknown_payload_types_are_dropped_by_name_and_leave_no_gap() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
-    let no_events = LegPlan { dtmf: None, ..plan(Codec::Pcmu, 0, 2) };
+    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+    let no_events = LegPlan { events: None, ..plan(Codec::Pcmu, 0, 2) };
     let mut seqs = Vec::new();
     let mut n = 0;
     let mut feed = |bench: &mut Bench, pt: u8| {
@@ -165,17 +165,17 @@ fn hold_and_unknown_payload_types_are_dropped_by_name_and_leave_no_gap() {
     feed(&mut bench, 0);
     feed(&mut bench, 13);
     feed(&mut bench, 0);
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(no_events), Path::Rewrite);
+    bench.join(plan(Codec::Pcmu, 0, 1), no_events);
     feed(&mut bench, 101);
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(LegPlan { tx: false, ..no_events }), Path::Rewrite);
+    bench.join(plan(Codec::Pcmu, 0, 1), LegPlan { tx: false, ..no_events });
     feed(&mut bench, 0);
-    bench.set_path(LegPlan { rx: false, ..plan(Codec::Pcmu, 0, 1) }, Some(no_events), Path::Rewrite);
+    bench.join(LegPlan { rx: false, ..plan(Codec::Pcmu, 0, 1) }, no_events);
     feed(&mut bench, 0);
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(no_events), Path::Rewrite);
+    bench.join(plan(Codec::Pcmu, 0, 1), no_events);
     feed(&mut bench, 0);
     assert_eq!(seqs.len(), 3);
     assert!(seqs.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == 1), "{seqs:?}");
-    let counters = bench.core.counters(SESSION, Side::A).unwrap();
+    let counters = bench.core.counters(A).unwrap();
     for why in [Drop::PayloadType, Drop::NoTelephoneEvents, Drop::NotSending, Drop::NotReceiving] {
         assert_eq!(counters.dropped_for(why), 1, "{why:?}");
     }
@@ -184,19 +184,18 @@ fn hold_and_unknown_payload_types_are_dropped_by_name_and_leave_no_gap() {
 
 #[test]
 fn checks_that_never_come_and_checks_that_stop_fail_the_leg() {
-    let failed = MediaEvent::Failed { session: SESSION, side: Side::A, cause: LegFailure::IceTimeout };
+    let failed = MediaEvent::Failed { leg: A, cause: LegFailure::IceTimeout };
     let mut bench = Bench::default();
-    let leg = LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: media_peer::PWD.into() };
-    bench.command(MediaCommand::Open { session: SESSION, side: Side::A, leg });
+    bench.command(MediaCommand::Open { leg: A, how: webrtc() });
     let peer = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
-    bench.set_remote(Side::A, peer.remote());
+    bench.set_remote(A, peer.remote());
     bench.advance(Duration::from_millis(19_900));
     assert!(!bench.sink.events.contains(&failed));
     bench.advance(Duration::from_millis(200));
     assert!(bench.sink.events.contains(&failed));
 
     let mut bench = Bench::default();
-    let peer = bench.browser(Side::A, addr("203.0.113.1:5"));
+    let peer = bench.browser(A, addr("203.0.113.1:5"));
     for _ in 0..20 {
         bench.advance(Duration::from_secs(5));
         bench.check(&peer, peer.addr, true);
@@ -211,23 +210,22 @@ fn checks_that_never_come_and_checks_that_stop_fail_the_leg() {
 #[test]
 fn a_browser_that_checks_but_never_shakes_hands_fails_too() {
     let mut bench = Bench::default();
-    let leg = LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: media_peer::PWD.into() };
-    bench.command(MediaCommand::Open { session: SESSION, side: Side::A, leg });
+    bench.command(MediaCommand::Open { leg: A, how: webrtc() });
     let peer = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
-    bench.set_remote(Side::A, peer.remote());
+    bench.set_remote(A, peer.remote());
     for _ in 0..11 {
         bench.check(&peer, peer.addr, true);
         bench.advance(Duration::from_secs(2));
     }
-    let failed = MediaEvent::Failed { session: SESSION, side: Side::A, cause: LegFailure::Dtls };
+    let failed = MediaEvent::Failed { leg: A, cause: LegFailure::Dtls };
     assert!(bench.sink.events.contains(&failed));
 }
 
 #[test]
 fn an_idle_browser_leg_wakes_seldom() {
     let mut bench = Bench::default();
-    let peer = bench.browser(Side::A, addr("203.0.113.1:5"));
-    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Echo);
+    let peer = bench.browser(A, addr("203.0.113.1:5"));
+    bench.set_path(A, plan(Codec::Opus, 111, 1), Source::Itself);
     let (end, mut wakes) = (bench.now.after(Duration::from_secs(60)), 0);
     while let Some((at, _)) = bench.core.poll_timeout().filter(|(at, _)| *at < end.mono) {
         bench.advance(at.saturating_duration_since(bench.now.mono));
@@ -241,12 +239,11 @@ fn an_idle_browser_leg_wakes_seldom() {
 #[test]
 fn a_check_before_the_far_side_is_known_is_answered_with_it() {
     let mut bench = Bench::default();
-    let leg = LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: media_peer::PWD.into() };
-    bench.command(MediaCommand::Open { session: SESSION, side: Side::A, leg });
+    bench.command(MediaCommand::Open { leg: A, how: webrtc() });
     let peer = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
     bench.check(&peer, peer.addr, true);
     assert!(bench.sink.take().is_empty());
-    bench.set_remote(Side::A, peer.remote());
+    bench.set_remote(A, peer.remote());
     let answers = bench.sink.take();
     assert_eq!((answers.len(), answers[0].0.remote, answers[0].1[0]), (1, peer.addr, 1));
 }
@@ -254,9 +251,9 @@ fn a_check_before_the_far_side_is_known_is_answered_with_it() {
 #[test]
 fn a_browser_that_moves_is_followed_with_its_next_nomination() {
     let mut bench = Bench::default();
-    let mut peer = bench.browser(Side::A, addr("203.0.113.1:50000"));
-    let phone = bench.phone(Side::B, phones().1);
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    let mut peer = bench.browser(A, addr("203.0.113.1:50000"));
+    let phone = bench.phone(B, phones().1);
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     let to = |bench: &mut Bench, n: u16| {
         bench.sink.clear();
         bench.datagram(phone, phones().1, &rtp(0, false, n, 0, 9, &[0; 160]));
@@ -277,13 +274,13 @@ fn a_browser_that_moves_is_followed_with_its_next_nomination() {
     assert_eq!(to(&mut bench, 4), rebound);
     let forged = rtp(0, false, 2, 0, 7, &[0; 170]);
     bench.datagram(SHARED, moved, &forged);
-    assert_eq!(bench.core.counters(SESSION, Side::A).unwrap().dropped_for(Drop::SrtpTag), 1);
+    assert_eq!(bench.core.counters(A).unwrap().dropped_for(Drop::SrtpTag), 1);
 }
 
 #[test]
 fn many_addresses_of_one_browser_do_not_pile_up() {
     let mut bench = Bench::default();
-    let peer = bench.browser(Side::A, addr("203.0.113.1:50000"));
+    let peer = bench.browser(A, addr("203.0.113.1:50000"));
     for port in 1..500 {
         bench.sink.clear();
         bench.check(&peer, SocketAddr::new(peer.addr.ip(), port), true);
@@ -293,7 +290,7 @@ fn many_addresses_of_one_browser_do_not_pile_up() {
 
 #[test]
 fn both_legs_report_and_learn_about_every_five_seconds() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
+    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     let mut reports = Vec::new();
     for n in 0..1_500u16 {
         bench.datagram(a, phones().0, &rtp(0, false, n, u32::from(n) * 160, 9, &[0; 160]));
@@ -321,10 +318,10 @@ fn both_legs_report_and_learn_about_every_five_seconds() {
 
 #[test]
 fn a_latched_source_is_sent_to_and_a_new_offer_keeps_it() {
-    let (mut bench, a, b) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
+    let (mut bench, a, b) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     let (sdp, nat) = (phones().0, addr("203.0.113.77:33333"));
     let remote = LegRemote::Rtp { rtp: sdp, rtcp: sdp, latch: true };
-    bench.set_remote(Side::A, remote.clone());
+    bench.set_remote(A, remote.clone());
     let to = |bench: &mut Bench, n: u16| {
         bench.sink.clear();
         bench.datagram(b, phones().1, &rtp(0, false, n, 0, 9, &[0; 160]));
@@ -333,76 +330,125 @@ fn a_latched_source_is_sent_to_and_a_new_offer_keeps_it() {
     assert_eq!(to(&mut bench, 1), sdp);
     bench.datagram(a, nat, &rtp(0, false, 1, 0, 9, &[0; 160]));
     assert_eq!(to(&mut bench, 2), nat);
-    bench.set_remote(Side::A, remote);
+    bench.set_remote(A, remote);
     assert_eq!(to(&mut bench, 3), nat);
     bench.datagram(a, sdp, &rtp(0, false, 2, 0, 9, &[0; 160]));
-    assert_eq!(bench.core.counters(SESSION, Side::A).unwrap().dropped_for(Drop::ForeignSource), 1);
+    assert_eq!(bench.core.counters(A).unwrap().dropped_for(Drop::ForeignSource), 1);
     let elsewhere = addr("198.51.100.8:8000");
-    bench.set_remote(Side::A, LegRemote::Rtp { rtp: elsewhere, rtcp: elsewhere, latch: true });
+    bench.set_remote(A, LegRemote::Rtp { rtp: elsewhere, rtcp: elsewhere, latch: true });
     assert_eq!(to(&mut bench, 4), elsewhere, "another address lets go");
 }
 
 #[test]
-fn a_closed_session_says_good_bye_and_leaves_nothing() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
+fn a_closed_leg_says_good_bye_leaves_nothing_and_is_heard_no_more() {
+    let (mut bench, a, b) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     bench.datagram(a, phones().0, &rtp(0, false, 1, 0, 9, &[0; 160]));
+    bench.datagram(b, phones().1, &rtp(0, false, 1, 0, 9, &[0; 160]));
     bench.sink.clear();
-    bench.command(MediaCommand::Close { session: SESSION });
-    let byes = bench.sink.take().iter().filter(|sent| sent.1.windows(2).any(|pair| pair == [0x81, 203])).count();
-    assert_eq!(byes, 2);
-    let Some(MediaEvent::Closed { a: stats, .. }) = bench.sink.events.last() else { panic!() };
-    assert_eq!((stats.rx_packets, stats.rx_dropped), (1, 0));
-    assert_eq!(bench.core.session_count(), 0);
+    let bye = |sent: &(_, Vec<u8>)| sent.1.windows(2).any(|pair| pair == [0x81, 203]);
+    bench.command(MediaCommand::Close { leg: A });
+    assert_eq!(bench.sink.take().iter().filter(|sent| bye(sent)).count(), 1);
+    let Some(MediaEvent::Closed { leg: A, stats }) = bench.sink.events.last() else { panic!() };
+    assert_eq!((stats.rx_packets, stats.rx_dropped, stats.tx_packets), (1, 0, 1));
     bench.datagram(a, phones().0, &rtp(0, false, 2, 0, 9, &[0; 160]));
     assert_eq!(bench.core.unrouted().rtp, 1);
-    bench.command(MediaCommand::Close { session: SESSION });
-    assert!(matches!(bench.sink.events.last(), Some(MediaEvent::Closed { .. })), "always answered");
+    bench.datagram(b, phones().1, &rtp(0, false, 2, 0, 9, &[0; 160]));
+    assert!(bench.sink.take_rtp().is_empty());
+    assert_eq!(bench.core.counters(B).unwrap().dropped_for(Drop::NotNeeded), 1);
+    bench.command(MediaCommand::Close { leg: B });
+    assert_eq!(bench.core.leg_count(), 0);
+    bench.command(MediaCommand::Close { leg: A });
+    let none = LegStats::default();
+    assert_eq!(bench.sink.events.last(), Some(&MediaEvent::Closed { leg: A, stats: none }), "always answered");
 }
 
 #[test]
-fn a_session_that_breaks_an_invariant_dies_alone() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
-    let (other, socket, remote) = (SessionId(2), SocketId(5), addr("198.51.100.9:9000"));
-    let leg = LegOpen::Rtp { local: addr("192.0.2.1:0").ip() };
-    bench.command(MediaCommand::Open { session: other, side: Side::A, leg });
-    let far = LegRemote::Rtp { rtp: remote, rtcp: remote, latch: false };
-    bench.command(MediaCommand::SetRemote { session: other, side: Side::A, remote: far });
-    let echo = SessionPlan { a: plan(Codec::Pcmu, 0, 7), b: None, path: Path::Echo };
-    bench.command(MediaCommand::SetPath { session: other, plan: echo });
+fn a_leg_that_breaks_an_invariant_dies_alone() {
+    let (mut bench, a, b) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     bench.sink.poison = Some(phones().1);
     bench.datagram(a, phones().0, &rtp(0, false, 1, 0, 9, &[0; 160]));
-    assert!(matches!(bench.sink.events.last(), Some(MediaEvent::Closed { session: SESSION, .. })));
-    assert_eq!(bench.core.session_count(), 1);
-    bench.datagram(socket, remote, &rtp(0, false, 1, 0, 9, &[0; 160]));
-    assert_eq!(bench.sink.take()[0].0.remote, remote);
+    let closed = |event: &&MediaEvent| matches!(event, MediaEvent::Closed { .. });
+    assert!(matches!(bench.sink.events.last(), Some(MediaEvent::Closed { leg: A, .. })));
+    assert_eq!((bench.core.leg_count(), bench.sink.events.iter().filter(closed).count()), (1, 1));
+    bench.sink.poison = None;
+    bench.sink.clear();
+    bench.datagram(b, phones().1, &rtp(0, false, 1, 0, 9, &[0; 160]));
+    assert!(bench.sink.take_rtp().is_empty(), "it hears nothing and is heard by nobody");
+    bench.set_path(B, plan(Codec::Pcmu, 0, 2), Source::Itself);
+    bench.datagram(b, phones().1, &rtp(0, false, 2, 160, 9, &[0; 160]));
+    assert_eq!(bench.sink.take()[0].0.remote, phones().1);
 }
 
 #[test]
 fn an_ice_restart_asks_for_new_checks_and_keeps_the_keys() {
+    // The far side restarts and we answer, or we do and it answers; or, as some do, it alone.
+    for (ours_first, ours) in [(true, "next"), (false, "next"), (false, "gate")] {
+        let mut bench = Bench::default();
+        let mut peer = bench.browser(A, addr("203.0.113.1:50000"));
+        bench.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Itself);
+        let restart = MediaCommand::RestartIce { leg: A, ice_ufrag: ours.into(), ice_pwd: media_peer::PWD.into() };
+        if ours_first {
+            bench.command(restart.clone());
+        }
+        bench.set_remote(A, peer.remote_of("anew"));
+        bench.command(restart);
+        let answered = |bench: &mut Bench, username: &str, source: SocketAddr| {
+            bench.sink.clear();
+            bench.datagram(SHARED, source, &peer.check_of(username, true));
+            bench.sink.take().iter().filter(|sent| sent.1.starts_with(&[1, 1])).count()
+        };
+        let new = format!("{ours}:anew");
+        assert_eq!(answered(&mut bench, "gate:peer", peer.addr), 1, "the old ones are believed");
+        assert_eq!(answered(&mut bench, "gate:other", peer.addr), 0);
+        assert_eq!(answered(&mut bench, &new, addr("203.0.113.1:6")), 1);
+        assert_eq!(answered(&mut bench, "gate:peer", peer.addr), 0, "until one of the new has succeeded");
+        assert_eq!(answered(&mut bench, &new, peer.addr), 1);
+        bench.sink.clear();
+        let packet = peer.protect(&rtp(0, false, 1, 0, 7, &[3; 160]));
+        bench.datagram(SHARED, peer.addr, &packet);
+        let echoed = bench.sink.take().remove(0).1;
+        assert_eq!(peer.unprotect(&echoed)[12..], [3; 160]);
+    }
+}
+
+#[test]
+fn a_new_certificate_brings_new_keys_and_the_old_ones_serve_until_then() {
     let mut bench = Bench::default();
-    let mut peer = bench.browser(Side::A, addr("203.0.113.1:50000"));
-    bench.set_path(plan(Codec::Pcmu, 0, 1), None, Path::Echo);
-    let LegRemote::WebRtc { fingerprint, role, .. } = peer.remote() else { panic!() };
-    let restarted = LegRemote::WebRtc { ice_ufrag: "anew".into(), ice_pwd: media_peer::PWD.into(), fingerprint, role };
-    bench.set_remote(Side::A, restarted);
-    bench.sink.clear();
-    bench.check(&peer, peer.addr, true);
-    assert!(bench.sink.take().is_empty(), "the old user fragment is no longer believed");
-    let packet = peer.protect(&rtp(0, false, 1, 0, 7, &[3; 160]));
-    bench.datagram(SHARED, peer.addr, &packet);
-    let echoed = bench.sink.take().remove(0).1;
-    assert_eq!(peer.unprotect(&echoed)[12..], [3; 160]);
+    let mut old = bench.browser(A, addr("203.0.113.1:50000"));
+    bench.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Itself);
+    let mut new = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:50001"));
+    bench.set_remote(A, new.remote_of("anew"));
+    bench.command(MediaCommand::RestartIce { leg: A, ice_ufrag: "next".into(), ice_pwd: media_peer::PWD.into() });
+    let echo = |bench: &mut Bench, peer: &mut media_peer::Peer, n: u16| {
+        bench.sink.clear();
+        let packet = peer.protect(&rtp(0, false, n, u32::from(n) * 160, 7, &[n as u8; 160]));
+        bench.datagram(SHARED, peer.addr, &packet);
+        let echoed = peer.unprotect(&bench.sink.take_rtp()[0]);
+        assert_eq!(echoed[12..], [n as u8; 160]);
+        fields(&echoed).1
+    };
+    let first = echo(&mut bench, &mut old, 1);
+    // The old page's last words end nothing.
+    old.close(&mut bench);
+    assert_eq!(echo(&mut bench, &mut old, 2), first + 1);
+    let check = new.check_of("next:anew", true);
+    bench.datagram(SHARED, new.addr, &check);
+    bench.sink.events.clear();
+    new.shake_hands(&mut bench);
+    assert_eq!(echo(&mut bench, &mut new, 3), first + 2, "our source goes on");
+    assert!(bench.sink.events.is_empty(), "{:?}", bench.sink.events);
+    assert_eq!(bench.core.counters(A).unwrap().dropped_total(), 0);
 }
 
 #[test]
 fn an_untaken_branch_gives_way_to_another() {
-    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2), Path::Rewrite);
-    bench.command(MediaCommand::CloseLeg { session: SESSION, side: Side::B });
+    let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+    bench.command(MediaCommand::Close { leg: B });
     bench.datagram(a, phones().0, &rtp(0, false, 1, 0, 9, &[0; 160]));
     assert!(bench.sink.take_rtp().is_empty());
     let other = addr("198.51.100.3:20000");
-    bench.phone(Side::B, other);
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 3)), Path::Rewrite);
+    bench.phone(B, other);
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 3));
     bench.datagram(a, phones().0, &rtp(0, false, 2, 160, 9, &[0; 160]));
     assert_eq!(bench.sink.take()[0].0.remote, other);
 }
@@ -414,8 +460,8 @@ proptest! {
     fn whatever_comes_every_packet_is_accounted_for_and_no_number_goes_out_twice(
         steps in proptest::collection::vec((-4i32..6, 0u8..30, 0usize..4), 1..200), first in any::<u16>(), transcode in any::<bool>(),
     ) {
-        let (codec, path) = if transcode { (Codec::Opus, Path::Transcode) } else { (Codec::Pcmu, Path::Rewrite) };
-        let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(codec, 111, 2), path);
+        let codec = if transcode { Codec::Opus } else { Codec::Pcmu };
+        let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(codec, 111, 2));
         let (mut at, mut ssrc, mut seen, mut last_ts) = (0i32, 9, std::collections::BTreeSet::new(), None);
         for (step, action, ptime) in steps {
             at += step;
@@ -450,7 +496,7 @@ proptest! {
 
     #[test]
     fn no_datagram_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), first in prop::sample::select(vec![0u8, 1, 22, 128, 129, 144, 200])) {
-        let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2), Path::Transcode);
+        let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2));
         let mut bytes = bytes;
         if let Some(byte) = bytes.first_mut() {
             *byte = first;
@@ -458,6 +504,6 @@ proptest! {
         for socket in [a, SocketId(a.0 + 1), SHARED] {
             bench.datagram(socket, phones().0, &bytes);
         }
-        prop_assert_eq!(bench.core.session_count(), 1, "no session died of it");
+        prop_assert_eq!(bench.core.leg_count(), 2, "no leg died of it");
     }
 }

@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const CALL: SessionId = SessionId(7);
+const A: LegId = LegId(7);
+const B: LegId = LegId(8);
 const UFRAG: &str = "gate";
 const PWD: &str = "0123456789012345678901";
 
@@ -31,6 +32,20 @@ static NEXT_BLOCK: AtomicU16 = AtomicU16::new(0);
 fn next_ports() -> u16 {
     let process = u16::try_from(std::process::id() % 400).expect("below 400");
     23_000 + (process + NEXT_BLOCK.fetch_add(1, Ordering::Relaxed)) % 400 * 20
+}
+
+fn config(max_legs: usize) -> WorkerConfig {
+    WorkerConfig {
+        addresses: vec![LOCAL],
+        webrtc_port: 0,
+        rtp_ports: 22_920..=22_921,
+        max_legs,
+        music: [].into(),
+        rtp_timeout: None,
+        rtp_hold_timeout: None,
+        seed: [3; 32],
+        identity: DtlsIdentity::generate().unwrap(),
+    }
 }
 
 struct Gateway {
@@ -43,14 +58,7 @@ impl Gateway {
     fn new() -> Self {
         let identity = DtlsIdentity::generate().unwrap();
         let first = next_ports();
-        let config = WorkerConfig {
-            addresses: vec![LOCAL],
-            webrtc_port: 0,
-            rtp_ports: first..=first + 19,
-            max_sessions: 4,
-            seed: [3; 32],
-            identity: identity.clone(),
-        };
+        let config = WorkerConfig { rtp_ports: first..=first + 19, identity: identity.clone(), ..config(4) };
         let (tx, events) = mpsc::channel(100);
         Self { worker: start(config, tx).unwrap(), events, fingerprint: identity.fingerprint() }
     }
@@ -63,33 +71,39 @@ impl Gateway {
         timeout(Duration::from_secs(10), self.events.recv()).await.expect("an event in time").expect("the worker runs")
     }
 
-    async fn open(&mut self, side: Side, leg: LegOpen) -> SocketAddr {
-        self.send(MediaCommand::Open { session: CALL, side, leg });
+    async fn open(&mut self, leg: LegId, how: LegOpen) -> SocketAddr {
+        self.send(MediaCommand::Open { leg, how });
         match self.event().await {
             MediaEvent::Opened { local, .. } => local[0],
             other => panic!("{other:?}"),
         }
     }
 
-    async fn open_browser(&mut self, side: Side) -> SocketAddr {
-        self.open(side, LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() }).await
+    async fn open_browser(&mut self, leg: LegId) -> SocketAddr {
+        self.open(leg, LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() }).await
     }
 
-    fn set_remote(&mut self, side: Side, remote: LegRemote) {
-        self.send(MediaCommand::SetRemote { session: CALL, side, remote });
+    fn set_remote(&mut self, leg: LegId, remote: LegRemote) {
+        self.send(MediaCommand::SetRemote { leg, remote });
     }
 
-    fn set_path(&mut self, a: LegPlan, b: Option<LegPlan>, path: Path) {
-        self.send(MediaCommand::SetPath { session: CALL, plan: SessionPlan { a, b, path } });
+    fn set_path(&mut self, leg: LegId, plan: LegPlan, hears: Source) {
+        self.send(MediaCommand::SetPath { leg, plan, hears });
+    }
+
+    /// [`A`] and [`B`] hear each other.
+    fn join(&mut self, a: LegPlan, b: LegPlan) {
+        self.set_path(A, a, Source::Leg(B));
+        self.set_path(B, b, Source::Leg(A));
     }
 
     /// A browser on leg A, connected.
     async fn browser(&mut self, role: DtlsRole, profile: Srtp) -> Call {
-        let local = self.open_browser(Side::A).await;
+        let local = self.open_browser(A).await;
         let browser = Browser::new().await;
-        self.set_remote(Side::A, browser.remote(role));
+        self.set_remote(A, browser.remote(role));
         let call = browser.connect(local, (UFRAG, PWD), role, profile).await.unwrap();
-        assert_eq!(self.event().await, MediaEvent::Connected { session: CALL, side: Side::A });
+        assert_eq!(self.event().await, MediaEvent::Connected { leg: A });
         assert_eq!(call.gateway_fingerprint, self.fingerprint);
         call
     }
@@ -98,16 +112,21 @@ impl Gateway {
     async fn phone(&mut self, latch: bool) -> (UdpSocket, SocketAddr) {
         let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let rtp = phone.local_addr().unwrap();
-        let local = self.open(Side::B, LegOpen::Rtp { local: LOCAL }).await;
-        self.set_remote(Side::B, LegRemote::Rtp { rtp, rtcp: rtp, latch });
+        let local = self.open(B, LegOpen::Rtp { local: LOCAL }).await;
+        self.set_remote(B, LegRemote::Rtp { rtp, rtcp: rtp, latch });
         (phone, local)
     }
 
     async fn close(&mut self) -> (LegStats, LegStats) {
-        self.send(MediaCommand::Close { session: CALL });
+        (self.close_leg(A).await, self.close_leg(B).await)
+    }
+
+    async fn close_leg(&mut self, leg: LegId) -> LegStats {
+        self.send(MediaCommand::Close { leg });
         loop {
-            if let MediaEvent::Closed { a, b, .. } = self.event().await {
-                return (a, b);
+            match self.event().await {
+                MediaEvent::Closed { leg: closed, stats } if closed == leg => return stats,
+                _ => {}
             }
         }
     }
@@ -118,7 +137,9 @@ fn plan(codec: Codec, pt: u8, ssrc: u32) -> LegPlan {
         codec,
         rx_pt: Pt(pt),
         tx_pt: Pt(pt),
-        dtmf: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() }),
+        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() }),
+        dtmf_tx: DtmfWay::Events,
+        dtmf_rx_tones: false,
         ptime_ms: 20,
         tx_ssrc: Ssrc(ssrc),
         rx: true,
@@ -144,7 +165,7 @@ async fn a_tone_crosses_between_opus_and_pcmu_both_ways() {
     let mut gateway = Gateway::new();
     let mut call = gateway.browser(DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
     let (phone, local) = gateway.phone(false).await;
-    gateway.set_path(plan(Codec::Opus, 111, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Transcode);
+    gateway.join(plan(Codec::Opus, 111, 1), plan(Codec::Pcmu, 0, 2));
     let (mut encoder, mut decoder) = (OpusEncoder::new().unwrap(), OpusDecoder::new().unwrap());
     let (mut at_phone, mut at_browser) = (Vec::new(), Vec::new());
     let (mut phone_ts, mut browser_ts) = (Vec::new(), Vec::new());
@@ -184,7 +205,7 @@ async fn pcmu_is_rewritten_untouched_under_gcm_with_the_gateway_as_client() {
         let mut gateway = Gateway::new();
         let mut call = gateway.browser(DtlsRole::Client, profile).await;
         let (phone, local) = gateway.phone(false).await;
-        gateway.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+        gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
         for n in 0..10u16 {
             let payload = [n as u8; 160];
             call.send_rtp(&rtp(0, false, 500 + n, 7_000 + u32::from(n) * 160, 77, &payload)).await;
@@ -201,13 +222,13 @@ async fn pcmu_is_rewritten_untouched_under_gcm_with_the_gateway_as_client() {
 async fn echo_comes_back_as_ours_and_a_tone_is_clean() {
     let mut gateway = Gateway::new();
     let mut call = gateway.browser(DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
-    gateway.set_path(plan(Codec::Opus, 111, 1), None, Path::Echo);
+    gateway.set_path(A, plan(Codec::Opus, 111, 1), Source::Itself);
     for n in 0..10u16 {
         call.send_rtp(&rtp(111, false, n, u32::from(n) * 960, 77, b"not even opus")).await;
         let heard = call.recv_rtp(SOON).await.unwrap();
         assert_eq!((fields(&heard).0, fields(&heard).3, &heard[12..]), (111, 1, &b"not even opus"[..]));
     }
-    gateway.set_path(plan(Codec::Pcmu, 0, 1), None, Path::Tone { hz: 425 });
+    gateway.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Tone { hz: 425 });
     let (mut pcm, mut last) = (Vec::new(), None);
     while pcm.len() < 8_000 {
         let heard = call.recv_rtp(SOON).await.unwrap();
@@ -226,8 +247,8 @@ async fn a_digit_changes_its_clock_both_ways() {
     let mut gateway = Gateway::new();
     let mut call = gateway.browser(DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
     let (phone, local) = gateway.phone(false).await;
-    let a = LegPlan { dtmf: Some(DtmfPlan { rx_pt: Pt(110), tx_pt: Pt(110), clock_hz: 48_000 }), ..plan(Codec::Opus, 111, 1) };
-    gateway.set_path(a, Some(plan(Codec::Pcmu, 0, 2)), Path::Transcode);
+    let a = LegPlan { events: Some(DtmfPlan { rx_pt: Pt(110), tx_pt: Pt(110), clock_hz: 48_000 }), ..plan(Codec::Opus, 111, 1) };
+    gateway.join(a, plan(Codec::Pcmu, 0, 2));
     let digit = |end: bool, ticks: u16| [5, if end { 0x8a } else { 10 }, (ticks >> 8) as u8, ticks as u8];
     let (mut starts, mut back) = (Vec::new(), Vec::new());
     for (n, (end, ms)) in [(false, 20), (false, 40), (true, 60), (true, 60), (true, 60)].into_iter().enumerate() {
@@ -248,16 +269,16 @@ async fn a_digit_changes_its_clock_both_ways() {
 async fn another_certificate_than_promised_fails_the_leg() {
     for role in [DtlsRole::Server, DtlsRole::Client] {
         let mut gateway = Gateway::new();
-        let local = gateway.open_browser(Side::A).await;
+        let local = gateway.open_browser(A).await;
         let browser = Browser::new().await;
         let mut remote = browser.remote(role);
         if let LegRemote::WebRtc { fingerprint, .. } = &mut remote {
             fingerprint[0] ^= 1;
         }
-        gateway.set_remote(Side::A, remote);
-        gateway.set_path(plan(Codec::Pcmu, 0, 1), None, Path::Echo);
+        gateway.set_remote(A, remote);
+        gateway.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Itself);
         let connecting = tokio::spawn(browser.connect(local, (UFRAG, PWD), role, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80));
-        let failed = MediaEvent::Failed { session: CALL, side: Side::A, cause: LegFailure::FingerprintMismatch };
+        let failed = MediaEvent::Failed { leg: A, cause: LegFailure::FingerprintMismatch };
         assert_eq!(gateway.event().await, failed);
         connecting.abort();
     }
@@ -266,9 +287,9 @@ async fn another_certificate_than_promised_fails_the_leg() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_hello_from_an_address_without_checks_is_not_answered() {
     let mut gateway = Gateway::new();
-    let local = gateway.open_browser(Side::A).await;
+    let local = gateway.open_browser(A).await;
     let browser = Browser::new().await;
-    gateway.set_remote(Side::A, browser.remote(DtlsRole::Server));
+    gateway.set_remote(A, browser.remote(DtlsRole::Server));
     let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     stranger.connect(local).await.unwrap();
     // A record header of a ClientHello, and a plaintext fatal alert.
@@ -280,7 +301,7 @@ async fn a_client_hello_from_an_address_without_checks_is_not_answered() {
     let mut buf = [0; 100];
     assert!(timeout(QUIET, stranger.recv(&mut buf)).await.is_err(), "a stranger was answered");
     browser.connect(local, (UFRAG, PWD), DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await.unwrap();
-    assert_eq!(gateway.event().await, MediaEvent::Connected { session: CALL, side: Side::A });
+    assert_eq!(gateway.event().await, MediaEvent::Connected { leg: A });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -288,18 +309,81 @@ async fn a_page_that_closes_is_told_at_once() {
     let mut gateway = Gateway::new();
     let call = gateway.browser(DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
     call.close().await;
-    let closed = MediaEvent::Failed { session: CALL, side: Side::A, cause: LegFailure::DtlsClosed };
+    let closed = MediaEvent::Failed { leg: A, cause: LegFailure::DtlsClosed };
     assert_eq!(gateway.event().await, closed);
+}
+
+/// A packet each way, and what came of it.
+async fn both_ways(call: &mut Call, phone: &UdpSocket, local: SocketAddr, n: u16) -> (u16, u16) {
+    let payload = [n as u8; 160];
+    call.send_rtp(&rtp(0, false, n, u32::from(n) * 160, 77, &payload)).await;
+    let at_phone = recv(phone, SOON).await.expect("the browser is heard");
+    phone.send_to(&rtp(0, false, n, u32::from(n) * 160, 88, &payload), local).await.unwrap();
+    let at_browser = call.recv_rtp(SOON).await.expect("the phone is heard");
+    assert_eq!((&at_phone[12..], &at_browser[12..]), (&payload[..], &payload[..]));
+    assert_eq!((fields(&at_phone).3, fields(&at_browser).3), (2, 1));
+    (fields(&at_phone).1, fields(&at_browser).1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ice_restart_keeps_the_keys_and_the_audio() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut gateway = Gateway::new();
+        let mut call = gateway.browser(role, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
+        let (phone, local) = gateway.phone(false).await;
+        gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+        let before = both_ways(&mut call, &phone, local, 1).await;
+        let at = SocketAddr::new(LOCAL, gateway.worker.webrtc_port());
+        for n in 2..4u16 {
+            let remote = call.restart(role).await;
+            let ufrag = format!("next{n}");
+            gateway.set_remote(A, remote);
+            gateway.send(MediaCommand::RestartIce { leg: A, ice_ufrag: ufrag.clone(), ice_pwd: PWD.into() });
+            call.reconnect(at, (&ufrag, PWD)).await;
+            let after = both_ways(&mut call, &phone, local, n).await;
+            assert_eq!(after, (before.0 + n - 1, before.1 + n - 1), "both streams go on");
+        }
+        let (a, b) = gateway.close().await;
+        assert_eq!((a.rx_packets, a.rx_dropped, b.rx_packets, b.rx_dropped), (3, 0, 3, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reloaded_page_with_another_certificate_takes_the_leg_over() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut gateway = Gateway::new();
+        let mut old = gateway.browser(role, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
+        let (phone, local) = gateway.phone(false).await;
+        gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+        let before = both_ways(&mut old, &phone, local, 1).await;
+        let page = Browser::new().await;
+        gateway.send(MediaCommand::RestartIce { leg: A, ice_ufrag: "next".into(), ice_pwd: PWD.into() });
+        gateway.set_remote(A, page.remote(role));
+        tokio::time::sleep(QUIET).await;
+        both_ways(&mut old, &phone, local, 2).await;
+        // The page that is left says good-bye; that ends nothing.
+        old.close().await;
+        let at = SocketAddr::new(LOCAL, gateway.worker.webrtc_port());
+        let mut new = page.connect(at, ("next", PWD), role, Srtp::Srtp_Aead_Aes_128_Gcm).await.unwrap();
+        assert_eq!(new.gateway_fingerprint, gateway.fingerprint);
+        // The gateway may take its keys a moment after the page has taken its own.
+        tokio::time::sleep(QUIET).await;
+        let after = both_ways(&mut new, &phone, local, 3).await;
+        assert_eq!(after, (before.0 + 2, before.1 + 2), "both streams go on");
+        while let Ok(event) = gateway.events.try_recv() {
+            assert!(!matches!(event, MediaEvent::Failed { .. }), "{event:?}");
+        }
+    }
 }
 
 /// Two phones: leg A as `a` says, leg B plain.
 async fn two_phones(gateway: &mut Gateway, latch: bool) -> (UdpSocket, SocketAddr, UdpSocket) {
     let a = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let local = gateway.open(Side::A, LegOpen::Rtp { local: LOCAL }).await;
+    let local = gateway.open(A, LegOpen::Rtp { local: LOCAL }).await;
     let rtp = a.local_addr().unwrap();
-    gateway.set_remote(Side::A, LegRemote::Rtp { rtp, rtcp: rtp, latch });
+    gateway.set_remote(A, LegRemote::Rtp { rtp, rtcp: rtp, latch });
     let (b, _) = gateway.phone(false).await;
-    gateway.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     (a, local, b)
 }
 
@@ -312,7 +396,7 @@ async fn rtp_from_a_stranger_is_dropped_and_counted() {
     assert!(recv(&b, QUIET).await.is_none());
     a.send_to(&rtp(0, false, 1, 0, 5, &[2; 160]), local).await.unwrap();
     assert_eq!(recv(&b, SOON).await.unwrap()[12..], [2; 160]);
-    assert_eq!(gateway.event().await, MediaEvent::Connected { session: CALL, side: Side::A });
+    assert_eq!(gateway.event().await, MediaEvent::Connected { leg: A });
     let (a, b) = gateway.close().await;
     assert_eq!((a.rx_packets, a.rx_dropped, b.tx_packets), (2, 1, 1));
 }
@@ -335,30 +419,22 @@ async fn the_first_valid_source_is_latched_to_and_no_other() {
 async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
     let ip: IpAddr = "::1".parse().unwrap();
     let (tx, mut events) = mpsc::channel(100);
-    let config = WorkerConfig {
-        addresses: vec![LOCAL, ip],
-        webrtc_port: 0,
-        rtp_ports: 22_900..=22_919,
-        max_sessions: 4,
-        seed: [3; 32],
-        identity: DtlsIdentity::generate().unwrap(),
-    };
+    let config = WorkerConfig { addresses: vec![LOCAL, ip], rtp_ports: 22_900..=22_919, ..config(4) };
     let mut worker = start(config.clone(), tx.clone()).unwrap();
     let taken = start(WorkerConfig { webrtc_port: worker.webrtc_port(), ..config }, tx).unwrap_err().to_string();
     assert!(taken.contains(&format!("127.0.0.1:{}", worker.webrtc_port())), "{taken}");
-    let leg = LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() };
-    worker.send(MediaCommand::Open { session: SessionId(8), side: Side::A, leg }).unwrap();
+    let how = LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() };
+    worker.send(MediaCommand::Open { leg: B, how }).unwrap();
     let port = worker.webrtc_port();
     let local = vec![SocketAddr::new(LOCAL, port), SocketAddr::new(ip, port)];
-    assert_eq!(events.recv().await, Some(MediaEvent::Opened { session: SessionId(8), side: Side::A, local }));
-    worker.send(MediaCommand::Open { session: CALL, side: Side::A, leg: LegOpen::Rtp { local: ip } }).unwrap();
+    assert_eq!(events.recv().await, Some(MediaEvent::Opened { leg: B, local }));
+    worker.send(MediaCommand::Open { leg: A, how: LegOpen::Rtp { local: ip } }).unwrap();
     let Some(MediaEvent::Opened { local, .. }) = events.recv().await else { panic!() };
     let phone = UdpSocket::bind("[::1]:0").await.unwrap();
     let remote = phone.local_addr().unwrap();
     let remote = LegRemote::Rtp { rtp: remote, rtcp: remote, latch: false };
-    worker.send(MediaCommand::SetRemote { session: CALL, side: Side::A, remote }).unwrap();
-    let plan = SessionPlan { a: plan(Codec::Pcmu, 0, 1), b: None, path: Path::Echo };
-    worker.send(MediaCommand::SetPath { session: CALL, plan }).unwrap();
+    worker.send(MediaCommand::SetRemote { leg: A, remote }).unwrap();
+    worker.send(MediaCommand::SetPath { leg: A, plan: plan(Codec::Pcmu, 0, 1), hears: Source::Itself }).unwrap();
     phone.send_to(&rtp(0, false, 1, 0, 5, &[7; 160]), local[0]).await.unwrap();
     assert_eq!(recv(&phone, SOON).await.unwrap()[12..], [7; 160]);
 }
@@ -366,18 +442,10 @@ async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_engine_loses_no_event() {
     let (tx, mut events) = mpsc::channel(1);
-    let config = WorkerConfig {
-        addresses: vec![LOCAL],
-        webrtc_port: 0,
-        rtp_ports: 22_920..=22_921,
-        max_sessions: 4_000,
-        seed: [3; 32],
-        identity: DtlsIdentity::generate().unwrap(),
-    };
-    let mut worker = start(config, tx).unwrap();
+    let mut worker = start(config(4_000), tx).unwrap();
     let open = |n: u64| {
-        let leg = LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() };
-        MediaCommand::Open { session: SessionId(n), side: Side::A, leg }
+        let how = LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() };
+        MediaCommand::Open { leg: LegId(n), how }
     };
     (0..3_000).for_each(|n| worker.send(open(n)).unwrap());
     tokio::time::sleep(QUIET).await;
@@ -385,7 +453,7 @@ async fn a_slow_engine_loses_no_event() {
     assert!(full.is_some(), "a stalled engine is told that the mailbox is full");
     for n in 0..3_000 {
         let event = timeout(SOON, events.recv()).await.unwrap().unwrap();
-        assert!(matches!(event, MediaEvent::Opened { session, .. } if session == SessionId(n)), "{n}: {event:?}");
+        assert!(matches!(event, MediaEvent::Opened { leg, .. } if leg == LegId(n)), "{n}: {event:?}");
     }
     worker.stop();
 }
@@ -394,16 +462,16 @@ async fn a_slow_engine_loses_no_event() {
 async fn limits_are_answered_by_name() {
     let mut gateway = Gateway::new();
     let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap() };
-    gateway.send(MediaCommand::Open { session: CALL, side: Side::A, leg: elsewhere });
+    gateway.send(MediaCommand::Open { leg: A, how: elsewhere });
     let cause = OpenFailure::NotOurAddress;
-    assert_eq!(gateway.event().await, MediaEvent::OpenFailed { session: CALL, side: Side::A, cause });
+    assert_eq!(gateway.event().await, MediaEvent::OpenFailed { leg: A, cause });
     for n in 0..5 {
-        let (session, leg) = (SessionId(n), LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() });
-        gateway.send(MediaCommand::Open { session, side: Side::A, leg });
+        let how = LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() };
+        gateway.send(MediaCommand::Open { leg: LegId(n), how });
         let opened = matches!(gateway.event().await, MediaEvent::Opened { .. });
         assert_eq!(opened, n < 4);
     }
-    gateway.send(MediaCommand::Close { session: SessionId(0) });
-    assert!(matches!(gateway.event().await, MediaEvent::Closed { session: SessionId(0), .. }));
+    gateway.send(MediaCommand::Close { leg: LegId(0) });
+    assert!(matches!(gateway.event().await, MediaEvent::Closed { leg: LegId(0), .. }));
     gateway.worker.stop();
 }

@@ -16,7 +16,7 @@ use support::peer::{Direction, Outcome};
 use support::world::{Heard, Weather, World, config};
 
 const SEEDS: u64 = 10_000;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 5;
 /// No datagram is lost so often that a transaction dies of it: a model of patience is not what is wanted here.
 const WEATHER: Weather = Weather { loss: 5, duplication: 10, delay_ms: (5, 400) };
 

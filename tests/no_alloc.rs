@@ -11,10 +11,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use audio::{rtp, sine};
-use media_peer::{Bench, SESSION, SHARED, addr, plan};
+use media_peer::{A, B, Bench, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::{Pair, SocketId};
-use ringway::plan::{Codec, Path, Side};
+use ringway::plan::{Codec, DtmfWay, LegPlan, MediaCommand, Source};
 
 struct Counting;
 
@@ -95,50 +95,122 @@ fn pcmu() -> Vec<Vec<u8>> {
 #[test]
 fn rewriting_between_phones_allocates_nothing() {
     let mut bench = Bench::default();
-    let a = bench.phone(Side::A, addr(PHONE));
-    bench.phone(Side::B, addr("198.51.100.2:20000"));
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    let a = bench.phone(A, addr(PHONE));
+    bench.phone(B, addr("198.51.100.2:20000"));
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, a, PHONE, &pcmu(), 1), 0);
 }
 
 #[test]
 fn transcoding_with_srtp_allocates_nothing_either_way() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(Side::A, addr(BROWSER));
-    let phone = bench.phone(Side::B, addr(PHONE));
-    bench.set_path(plan(Codec::Opus, 111, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Transcode);
+    let mut browser = bench.browser(A, addr(BROWSER));
+    let phone = bench.phone(B, addr(PHONE));
+    bench.join(plan(Codec::Opus, 111, 1), plan(Codec::Pcmu, 0, 2));
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
     assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
     assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
-    let counters = bench.core.counters(SESSION, Side::A).unwrap();
+    let counters = bench.core.counters(A).unwrap();
     assert_eq!(counters.sent, (WARM + COUNTED) as u64);
 }
 
 #[test]
 fn rewriting_to_srtp_and_echo_allocate_nothing() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(Side::A, addr(BROWSER));
-    let phone = bench.phone(Side::B, addr(PHONE));
-    bench.set_path(plan(Codec::Pcmu, 0, 1), Some(plan(Codec::Pcmu, 0, 2)), Path::Rewrite);
+    let mut browser = bench.browser(A, addr(BROWSER));
+    let phone = bench.phone(B, addr(PHONE));
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
-    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Echo);
+    bench.set_path(A, plan(Codec::Opus, 111, 1), Source::Itself);
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
     assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
 }
 
 #[test]
-fn a_tone_allocates_nothing() {
-    let mut bench = Bench::default();
-    bench.phone(Side::A, addr(PHONE));
-    bench.set_path(plan(Codec::Opus, 111, 1), None, Path::Tone { hz: 440 });
-    let mut before = 0;
-    for n in 0..500 {
-        if n == 50 {
-            before = COUNT.with(Cell::get);
+fn what_is_played_allocates_nothing() {
+    for source in [Source::Tone { hz: 440 }, Source::Ringback, Source::Music] {
+        for (codec, pt) in [(Codec::Opus, 111), (Codec::Pcmu, 0)] {
+            let mut bench = Bench::default();
+            bench.phone(A, addr(PHONE));
+            bench.set_path(A, plan(codec, pt, 1), source);
+            let mut before = 0;
+            for n in 0..500 {
+                if n == 50 {
+                    before = COUNT.with(Cell::get);
+                }
+                bench.advance(Duration::from_millis(20));
+                assert!(bench.sink.sent().count() >= 1);
+                bench.sink.clear();
+            }
+            assert_eq!(COUNT.with(Cell::get) - before, 0, "{source:?} as {codec:?}");
         }
-        bench.advance(Duration::from_millis(20));
-        assert!(bench.sink.sent().count() >= 1);
-        bench.sink.clear();
     }
-    assert_eq!(COUNT.with(Cell::get) - before, 0);
+}
+
+#[test]
+fn keys_allocate_nothing_in_any_form() {
+    // A key of 100 ms every 400, as events and as tones at once, so that either ear is busy.
+    let packets = |tones: bool| -> Vec<Vec<u8>> {
+        let frame = |n: usize| match (n % 20, tones) {
+            (at @ 0..5, false) => {
+                let ticks = (at as u16 + 1) * 160;
+                let payload = [5, if at == 4 { 0x8a } else { 10 }, (ticks >> 8) as u8, ticks as u8];
+                rtp(101, at == 0, n as u16, (n - at) as u32 * 160, 88, &payload)
+            }
+            (0..5, true) => {
+                let pair = sine(770.0, n * 160, 160).into_iter().zip(sine(1_336.0, n * 160, 160));
+                let payload: Vec<u8> = pair.map(|(row, column)| encode_ulaw(row / 2 + column / 2)).collect();
+                rtp(0, false, n as u16, n as u32 * 160, 88, &payload)
+            }
+            _ => rtp(0, false, n as u16, n as u32 * 160, 88, &[0xff; 160]),
+        };
+        (0..WARM + COUNTED).map(frame).collect()
+    };
+    for tones in [false, true] {
+        for way in [DtmfWay::Events, DtmfWay::Tones, DtmfWay::Signalling] {
+            for (codec, pt) in [(Codec::Pcmu, 0), (Codec::Opus, 111)] {
+                let mut bench = Bench::default();
+                let a = bench.phone(A, addr(PHONE));
+                bench.phone(B, addr("198.51.100.2:20000"));
+                bench.sink.events.reserve(1_000);
+                bench.join(
+                    LegPlan { dtmf_rx_tones: tones, ..plan(Codec::Pcmu, 0, 1) },
+                    LegPlan { dtmf_tx: way, ..plan(codec, pt, 2) },
+                );
+                let (mut before, mut events) = (0, 0);
+                for (n, packet) in packets(tones).iter().enumerate() {
+                    if n == WARM {
+                        (before, events) = (COUNT.with(Cell::get), bench.sink.events.len());
+                    }
+                    bench.datagram(a, addr(PHONE), packet);
+                    bench.advance(Duration::from_millis(20));
+                    bench.sink.clear();
+                }
+                assert_eq!(COUNT.with(Cell::get) - before, 0, "{way:?} of {codec:?}, tones: {tones}");
+                let told = if way == DtmfWay::Signalling { COUNTED / 20 } else { 0 };
+                assert!((told..=told + 1).contains(&(bench.sink.events.len() - events)), "{way:?}: {:?}", bench.sink.events);
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_that_are_pressed_by_command_allocate_nothing_once_they_wait() {
+    for way in [DtmfWay::Events, DtmfWay::Tones] {
+        let mut bench = Bench::default();
+        bench.phone(A, addr(PHONE));
+        bench.set_path(A, LegPlan { dtmf_tx: way, ..plan(Codec::Opus, 111, 1) }, Source::Music);
+        let mut before = 0;
+        for n in 0..500u32 {
+            if n == 50 {
+                before = COUNT.with(Cell::get);
+            }
+            if n % 10 == 0 {
+                bench.command(MediaCommand::Dtmf { leg: A, event: (n % 16) as u8, duration_ms: 80 });
+            }
+            bench.advance(Duration::from_millis(20));
+            bench.sink.clear();
+        }
+        assert_eq!(COUNT.with(Cell::get) - before, 0, "{way:?}");
+    }
 }

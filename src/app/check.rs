@@ -53,6 +53,7 @@ pub(super) fn check(path: &Path, args: &CheckArgs) -> anyhow::Result<ExitCode> {
         ports(&config, &mut found)?;
     }
     certificate(&config, &mut found)?;
+    hold_music(&config, &mut found)?;
     accounts(&config, &mut found)?;
     if found.failures == 0 {
         show("Everything is right.\n")?;
@@ -162,6 +163,14 @@ fn certificate(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
     match key_read {
         Ok(_) => found.good(&format!("certificate's key: {}", key.display())),
         Err(error) => found.bad(&wrong("web.key_file", "a private key in PEM", key, &error.to_string())),
+    }
+}
+
+fn hold_music(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
+    let Some(path) = &config.calls.hold_music_file else { return found.good("hold music: the built-in one") };
+    match config.hold_music() {
+        Ok(pcm) => found.good(&format!("hold music: {} s in {}", pcm.len() / 8_000, path.display())),
+        Err(error) => found.bad(&error.to_string()),
     }
 }
 

@@ -24,6 +24,9 @@ use crate::wire::sdp::Fingerprint;
 /// Transactions on each side: a call has about four at once.
 const TRANSACTIONS_PER_CALL: usize = 20;
 
+/// Its two, and phones that ring beside the one that will answer.
+const LEGS_PER_CALL: usize = 4;
+
 /// Runs the gateway until it is told to stop (SIGINT, SIGTERM).
 ///
 /// # Errors
@@ -65,7 +68,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
             addresses: config.addresses.clone(),
             webrtc_port: config.media.webrtc_port,
             rtp_ports: config.media.rtp_ports.first..=config.media.rtp_ports.last,
-            max_sessions: config.media.max_calls,
+            max_legs: config.media.max_calls * LEGS_PER_CALL,
+            music: config.hold_music()?,
+            rtp_timeout: secs_or_never(config.media.rtp_timeout_secs),
+            rtp_hold_timeout: secs_or_never(config.media.rtp_hold_timeout_secs),
             seed,
             identity: identity.clone(),
         },
@@ -119,6 +125,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn secs_or_never(secs: u32) -> Option<Duration> {
+    (secs != 0).then(|| Duration::from_secs(secs.into()))
+}
+
 fn http_config(config: &Config, dialplan: &Dialplan) -> anyhow::Result<HttpConfig> {
     let certificate = match (&config.web.certificate_file, &config.web.key_file) {
         (Some(certificate), Some(key)) => Certificate::Files { certificate: certificate.clone(), key: key.clone() },
@@ -144,6 +154,7 @@ fn demo_numbers(dialplan: &Dialplan) -> Vec<DemoNumber> {
     let what = |target: &Target| match target {
         Target::Echo => Some("echo: hear yourself"),
         Target::Tone { .. } => Some("a tone"),
+        Target::Group { .. } => Some("a group of people"),
         Target::Account(_) | Target::Peer { .. } | Target::Refuse { .. } => None,
     };
     dialplan

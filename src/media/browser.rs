@@ -29,7 +29,10 @@ pub(super) struct Browser {
     expected: Option<(DtlsRole, [u8; 32])>,
     /// Begun with the first validated remote.
     handshake: Option<Handshake>,
+    /// With the keys of the newest handshake that has ended.
     srtp: Option<Box<(SrtpRx, SrtpTx)>>,
+    /// The keys are another certificate's: they serve until the new ones are there.
+    renewing: bool,
     failed: bool,
 }
 
@@ -45,10 +48,12 @@ impl Browser {
     /// A leg that waits for its far side.
     #[must_use]
     pub(super) fn new(ufrag: String, pwd: String, sockets: &[(SocketId, SocketAddr)]) -> Self {
-        Self { ice: Ice::new(ufrag, pwd, sockets), expected: None, handshake: None, srtp: None, failed: false }
+        let ice = Ice::new(ufrag, pwd, sockets);
+        Self { ice, expected: None, handshake: None, srtp: None, renewing: false, failed: false }
     }
 
-    /// The far side's SDP. With another fingerprint or role, the keys go and a new handshake is waited for.
+    /// The far side's SDP. With another fingerprint or role a new handshake is waited for; until it has ended the old keys are
+    /// good.
     pub(super) fn set_remote(
         &mut self,
         now: Instant,
@@ -57,10 +62,12 @@ impl Browser {
         role: DtlsRole,
         sink: &mut dyn Sink,
     ) -> Changes {
-        if self.failed || self.handshake.as_ref().is_some_and(|handshake| !handshake.is_with(role, fingerprint)) {
-            (self.handshake, self.srtp, self.failed) = (None, None, false);
+        if self.failed {
+            (self.handshake, self.srtp, self.renewing, self.failed) = (None, None, false, false);
         }
-        self.expected = Some((role, fingerprint));
+        if self.expected.replace((role, fingerprint)).is_some_and(|expected| expected != (role, fingerprint)) {
+            (self.handshake, self.renewing) = (None, self.srtp.is_some());
+        }
         let mut changes = Changes::new();
         self.ice.set_remote(now, creds.0, creds.1, |pair, stun| put(sink, pair, stun), |checked| changes.push(checked));
         changes
@@ -76,7 +83,8 @@ impl Browser {
 
     /// Begins the handshake once there is someone to shake hands with.
     pub(super) fn begin(&mut self, now: Instant, identity: &DtlsIdentity, sink: &mut dyn Sink) -> Option<Turn> {
-        let (Some((role, expected)), None, Some(_), false) = (self.expected, &self.handshake, self.ice.send_pair(), self.failed)
+        let (Some((role, expected)), None, Some(_), false) =
+            (self.expected, &self.handshake, self.ice.handshake_pair(), self.failed)
         else {
             return None;
         };
@@ -86,13 +94,15 @@ impl Browser {
 
     /// A DTLS datagram from a validated remote; answered to where it came from, for a browser may nominate later.
     pub(super) fn on_dtls(&mut self, now: Instant, pair: Pair, datagram: &[u8], sink: &mut dyn Sink) -> Option<Turn> {
-        let handshake = self.handshake.as_mut()?;
+        // What the old page says last is not for the new one's ears.
+        let stale = self.renewing && !self.ice.is_current(pair);
+        let handshake = self.handshake.as_mut().filter(|_| !stale)?;
         let step = handshake.handle_datagram(now, datagram, |packet| put(sink, pair, packet));
         self.turn(step)
     }
 
     fn on_dtls_timeout(&mut self, now: Instant, sink: &mut dyn Sink) -> Option<Turn> {
-        let (handshake, pair) = (self.handshake.as_mut()?, self.ice.send_pair()?);
+        let (handshake, pair) = (self.handshake.as_mut()?, self.ice.handshake_pair().or_else(|| self.ice.send_pair())?);
         let step = handshake.handle_timeout(now, |packet| put(sink, pair, packet));
         self.turn(step)
     }
@@ -101,7 +111,7 @@ impl Browser {
         match step {
             Ok(None) => None,
             Ok(Some(DtlsEvent::Keys(srtp))) => {
-                self.srtp = Some(srtp);
+                (self.srtp, self.renewing) = (Some(srtp), false);
                 Some(Turn::Connected)
             }
             Ok(Some(DtlsEvent::Closed)) => Some(self.fail(LegFailure::DtlsClosed)),

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::browser::Browser;
@@ -5,11 +6,13 @@ use super::buffer::Slot;
 use super::classic::{Belief, Classic};
 use super::reports::{Reports, Streams};
 use super::rewrite::TxSource;
+use super::silence::{Patience, Silence};
 use super::srtp::SrtpError;
 use super::stats::{Counters, Drop, RxSource};
+use super::voice::{Said, Tick, Voice};
 use super::{Pair, Sink};
 use crate::base::{Now, Rng};
-use crate::plan::{LegPlan, LegStats};
+use crate::plan::{DtmfWay, LegId, LegPlan, LegStats, Source};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, write_header};
 
 /// How a leg's packets travel.
@@ -21,9 +24,11 @@ pub(super) enum Transport {
     Browser(Box<Browser>),
 }
 
-/// One side of a session: how its packets travel, what was agreed, what came and went.
+/// Our end of one leg: how its packets travel, what was agreed, what came and went.
 #[derive(Debug)]
 pub(super) struct Leg {
+    /// Its name between the halves.
+    pub(super) id: LegId,
     /// How its packets travel.
     pub(super) transport: Transport,
     /// What was agreed; none before SetPath.
@@ -34,9 +39,15 @@ pub(super) struct Leg {
     pub(super) tx: TxSource,
     /// RTP packets in and out.
     pub(super) counters: Counters,
+    /// What is played to the far side by us.
+    pub(super) voice: Voice,
+    /// The watch over a far side that says nothing.
+    pub(super) silence: Silence,
     reports: Reports,
     /// Connected has been told.
     connected: bool,
+    cname: String,
+    rng: Rng,
 }
 
 /// A believed packet.
@@ -51,25 +62,40 @@ pub(super) struct Accepted {
 impl Leg {
     /// A leg with nothing agreed yet.
     #[must_use]
-    pub(super) fn new(transport: Transport, rng: &mut Rng) -> Self {
+    pub(super) fn new(id: LegId, transport: Transport, patience: Patience, mut rng: Rng) -> Self {
         Self {
+            id,
             transport,
             plan: None,
             rx: RxSource::default(),
             tx: TxSource::new(rng.next_u32(), rng.next_u64()),
             counters: Counters::default(),
+            voice: Voice::default(),
+            silence: Silence::new(patience),
             reports: Reports::default(),
             connected: false,
+            cname: rng.token(16),
+            rng,
         }
     }
 
     /// What was agreed. Our source goes on, unless it is to be another.
-    pub(super) fn set_plan(&mut self, now: Instant, plan: LegPlan, rng: &mut Rng) {
+    pub(super) fn set_plan(&mut self, now: Instant, plan: LegPlan) {
         if self.tx.ssrc != plan.tx_ssrc.0 {
-            self.tx = TxSource::new(plan.tx_ssrc.0, rng.next_u64());
+            self.tx = TxSource::new(plan.tx_ssrc.0, self.rng.next_u64());
         }
+        if self.plan != Some(plan) {
+            self.silence.start(now, &plan);
+        }
+        self.tx.set_pace(u32::from(plan.ptime_ms) * (plan.codec.clock_hz() / 1_000));
         self.plan = Some(plan);
-        self.reports.start(now, rng);
+        self.reports.start(now, &mut self.rng);
+    }
+
+    /// What is played to the far side; another leg's packets are not.
+    pub(super) fn set_source(&mut self, now: Instant, source: Source, music: &Arc<[i16]>) {
+        let Some(plan) = self.plan else { return };
+        self.voice.set(now, &plan, source, music, self.tx.ts_next(now, plan.codec.clock_hz()));
     }
 
     /// Believes or refuses a packet, and decrypts it in place.
@@ -91,6 +117,7 @@ impl Leg {
                     }
                     classic.latch(pair.remote);
                 }
+                self.silence.heard(now);
                 Ok(Accepted { header, first: !std::mem::replace(&mut self.connected, true) })
             }
             Transport::Browser(browser) => {
@@ -103,6 +130,7 @@ impl Leg {
                 })?;
                 slot.set_len(len);
                 browser.ice.on_heard(now, pair);
+                self.silence.heard(now);
                 let header = RtpHeader::parse(slot.data()).map_err(|_| Drop::Malformed)?;
                 Ok(Accepted { header, first: false })
             }
@@ -123,6 +151,7 @@ impl Leg {
                 browser.ice.on_heard(now.mono, pair);
             }
         }
+        self.silence.heard(now.mono);
         // A compound that ends wrong has been read as far as it went right (RFC 3550 appendix A.2 would refuse it whole; peers
         // exist that pad theirs wrong).
         let _ = self.reports.read(now, slot.data(), Some(self.tx.ssrc), self.rx.ssrc());
@@ -166,6 +195,69 @@ impl Leg {
         Ok(())
     }
 
+    /// Plays whatever of our own is due at `now`.
+    pub(super) fn play(&mut self, now: Instant, sink: &mut dyn Sink) {
+        while let Some(tick) = self.voice.tick(now, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+            // Unheard frames pass as time does; a frame that the encoder refused is a gap of its own length.
+            let Ok((plan, pair)) = self.ready() else { continue };
+            match tick {
+                Tick::Quiet => {}
+                Tick::Audio(frame) => {
+                    // A packet that our own SRTP refuses is a gap as well.
+                    let _ = self.send_made(now, pair, sink, (plan.tx_pt.0, frame.marker, frame.timestamp), frame.len);
+                }
+                Tick::Event(event) => {
+                    let Some(events) = plan.events else { continue };
+                    for said in event.packets(events.clock_hz).flatten() {
+                        let Said { event, timestamp, marker } = said;
+                        sink.slot().room()[FIXED_HEADER_LEN..][..event.len()].copy_from_slice(&event);
+                        let _ = self.send_made(now, pair, sink, (events.tx_pt.0, marker, timestamp), event.len());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a payload of our own making that lies in the sink's slot behind the room of a header.
+    ///
+    /// # Errors
+    /// As [`Leg::seal`].
+    pub(super) fn send_made(
+        &mut self,
+        now: Instant,
+        pair: Pair,
+        sink: &mut dyn Sink,
+        (pt, marker, timestamp): (u8, bool, u32),
+        len: usize,
+    ) -> Result<(), Drop> {
+        let payload = FIXED_HEADER_LEN..FIXED_HEADER_LEN + len;
+        let (seq, ssrc) = (self.tx.next_seq(), self.tx.ssrc);
+        let header = RtpHeader { marker, pt, seq, timestamp, ssrc, payload };
+        self.seal(now, sink.slot(), &header)?;
+        sink.transmit(pair);
+        Ok(())
+    }
+
+    /// Presses a key toward the far side.
+    pub(super) fn press_key(&mut self, now: Instant, event: u8, ms: u32) {
+        let Some(plan) = self.plan.filter(|plan| event < 16 && sends_keys(plan)) else { return };
+        self.voice.press(now, event, ms, self.tx.ts_next(now, plan.codec.clock_hz()));
+    }
+
+    /// Presses a key toward the far side that has been held for `ms` so far.
+    pub(super) fn hold_key(&mut self, now: Instant, event: u8, ms: u32) {
+        let Some(plan) = self.plan else { return };
+        self.voice.hold(now, event, ms, self.tx.ts_next(now, plan.codec.clock_hz()));
+    }
+
+    /// Says good-bye.
+    pub(super) fn close(&mut self, now: Now, sink: &mut dyn Sink) {
+        self.report(now, true, sink);
+        if let Transport::Browser(browser) = &mut self.transport {
+            browser.close(sink);
+        }
+    }
+
     /// Marks a browser leg as connected; whether that is news.
     pub(super) fn connect(&mut self) -> bool {
         !std::mem::replace(&mut self.connected, true)
@@ -178,18 +270,19 @@ impl Leg {
     }
 
     /// Sends a report if one is due, or a last one with BYE.
-    pub(super) fn report(&mut self, now: Now, bye: bool, cname: &[u8], rng: &mut Rng, sink: &mut dyn Sink) {
+    pub(super) fn report(&mut self, now: Now, bye: bool, sink: &mut dyn Sink) {
         let Some(plan) = self.plan else { return };
         if !bye && self.reports.due().is_none_or(|due| due > now.mono) {
             return;
         }
-        self.reports.schedule(now.mono, rng);
+        self.reports.schedule(now.mono, &mut self.rng);
         let pair = match &self.transport {
             Transport::Classic(classic) => classic.rtcp_to(),
             Transport::Browser(browser) => browser.send_pair(),
         };
         let Some(pair) = pair else { return };
         let slot = sink.slot();
+        let cname = self.cname.as_bytes();
         let streams = Streams { rx: &mut self.rx, tx: &self.tx, clock_hz: plan.codec.clock_hz(), cname };
         let mut len = self.reports.write(now, streams, bye, slot.room());
         if let Transport::Browser(browser) = &mut self.transport {
@@ -217,6 +310,15 @@ impl Leg {
     }
 }
 
+/// Whether media sends keys to the far side at all.
+fn sends_keys(plan: &LegPlan) -> bool {
+    match plan.dtmf_tx {
+        DtmfWay::Events => plan.events.is_some(),
+        DtmfWay::Tones => true,
+        DtmfWay::Signalling => false,
+    }
+}
+
 fn plan_agrees(plan: &LegPlan, pt: u8) -> bool {
-    plan.rx_pt.0 == pt || plan.dtmf.is_some_and(|dtmf| dtmf.rx_pt.0 == pt)
+    plan.rx_pt.0 == pt || plan.events.is_some_and(|events| events.rx_pt.0 == pt)
 }

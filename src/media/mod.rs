@@ -1,38 +1,68 @@
-//! The media half: packets in, packets out, decided beforehand by a [`SessionPlan`](crate::plan::SessionPlan).
+//! The media half: packets in, packets out, decided beforehand by each leg's [`LegPlan`](crate::plan::LegPlan) and
+//! [`Source`](crate::plan::Source).
 //!
 //! Sans-IO: [`Core`] is told the time, given datagrams and commands, and answers through a [`Sink`]; sockets, clocks and
-//! threads are `io::worker`'s. No SIP is known here.
+//! threads are `io::worker`'s. No SIP is known here, and no call: there are legs, and who hears whom.
 //!
 //! ```text
 //! datagram -> Core: kind by first byte (RFC 7983) -> leg by pair of addresses, or for STUN by user fragment
 //!   STUN -> ice: answered; its source is validated, or selected (USE-CANDIDATE)
 //!   DTLS -> dtls: from validated remotes alone; certificate against SDP's fingerprint -> keys
 //!   RTP  -> leg.accept: source, srtp.unprotect in place, header -> stats: its place in the order
-//!        -> flow: rewrite (payload untouched, same slot) | transcode (decode, conceal, encode) | echo = rewrite to oneself
+//!        -> the leg's flow, to the one leg that hears it (or to itself): rewrite (payload untouched, same slot)
+//!           | transcode (decode, conceal, listen for keys, encode)
 //!        -> leg.seal: header right before the payload, srtp.protect in place -> Sink
 //!   RTCP -> reports
+//! deadline -> Core -> the leg's voice: a tone, ringback, music or a key, a packet each packet time -> leg.seal -> Sink
 //! ```
 //!
+//! # Legs and what they hear
+//! A leg sits in a `Seat`: the leg itself, what it hears, and the *flow* that carries its packets to whoever hears it.
+//! SetPath says what a leg hears (`joins`); the flow between two legs is laid when both have agreed and left alone while it
+//! fits, so that a call is two SetPaths, and a hold or a transfer one or two more. What is sent to a leg is one stream whatever
+//! it hears: its [`rewrite::TxSource`] gives out every number, and whoever takes over from another goes on behind it.
+//!
+//! # Keys
+//! | they come as | heard by | and reach the listener as |
+//! |---|---|---|
+//! | events (RFC 4733) | packet for packet: [`dtmf::EventMap`] | events |
+//! | events | [`dtmf::EventEar`] | tones, or news to signalling |
+//! | tones | [`detect::Detector`], which mutes them | events, or news to signalling |
+//! | tones | nobody: they pass as audio | tones |
+//! | a command | | events or tones |
+//!
+//! Keys that we make ourselves wait in the leg's `keypad` and are spoken by its `voice`, on one clock with everything else that
+//! it plays; while one sounds the flow is silent. A key whose end is lost is let go after [`dtmf::KEY_LOST`].
+//!
+//! # What is promised
 //! Per packet there is no allocation after warm-up (`tests/no_alloc.rs`), no lock, no log line. Every RTP packet of a leg is
-//! counted out as [`Sent`, `Held` or `Dropped`](stats::Outcome) with a [reason](stats::Drop). A session that meets a broken
-//! invariant dies alone: it is taken out and [`Closed`](crate::plan::MediaEvent::Closed) is told unasked.
+//! counted out as [`Sent`, `Held` or `Dropped`](stats::Outcome) with a [reason](stats::Drop). A leg that meets a broken
+//! invariant dies alone: it is taken out, [`Closed`](crate::plan::MediaEvent::Closed) is told unasked, and who heard it hears
+//! nothing.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod browser;
 mod classic;
 mod core;
 mod flow;
+mod joins;
+mod keypad;
 mod leg;
 mod reports;
 mod routes;
-mod session;
-mod tone;
+mod seat;
+mod seats;
+mod silence;
+mod tones;
+mod voice;
 
 pub mod buffer;
 pub mod codec;
+pub mod detect;
 pub mod dtls;
 pub mod dtmf;
 pub mod ice;
+pub mod music;
 pub mod rewrite;
 pub mod srtp;
 pub mod stats;

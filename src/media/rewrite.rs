@@ -14,6 +14,8 @@ pub struct TxSource {
     /// The newest timestamp sent and when; or the one to start from, never sent.
     last_ts: u32,
     last_at: Option<Instant>,
+    /// Ticks that a packet of ours lasts.
+    pace: u32,
     /// RTP packets sent.
     pub packets: u64,
     /// Payload bytes sent.
@@ -26,7 +28,18 @@ impl TxSource {
     #[must_use]
     pub fn new(ssrc: u32, random: u64) -> Self {
         let (next_index, last_ts) = (random & 0x7fff, (random >> 32) as u32);
-        Self { ssrc, next_index, last_ts, last_at: None, packets: 0, octets: 0 }
+        Self { ssrc, next_index, last_ts, last_at: None, pace: 1, packets: 0, octets: 0 }
+    }
+
+    /// How many ticks a packet of ours lasts from now on.
+    pub fn set_pace(&mut self, ticks: u32) {
+        self.pace = ticks.max(1);
+    }
+
+    /// The index that the next packet gets: it tells whether another has sent in between.
+    #[must_use]
+    pub fn next_index(&self) -> u64 {
+        self.next_index
     }
 
     /// Takes the next sequence number.
@@ -43,10 +56,12 @@ impl TxSource {
         self.last_ts.wrapping_add(since as u32)
     }
 
-    /// Whether anything has been sent.
+    /// As [`TxSource::ts_at`], for the first packet of something else than what was sent last: at least a packet time behind
+    /// that, so that the two never overlap.
     #[must_use]
-    pub fn has_sent(&self) -> bool {
-        self.last_at.is_some()
+    pub fn ts_next(&self, now: Instant, clock_hz: u32) -> u32 {
+        let since = self.last_at.map_or(0, |last| ticks(now.saturating_duration_since(last), clock_hz).max(self.pace.into()));
+        self.last_ts.wrapping_add(since as u32)
     }
 
     /// Counts a packet as sent.
@@ -74,6 +89,8 @@ struct Map {
     ts: u32,
     /// Incoming indices below have no place: they belong to an earlier map.
     floor: u64,
+    /// The index behind the newest that was given out: when our source is elsewhere, another has sent in between.
+    next: u64,
 }
 
 /// What a rewritten packet carries.
@@ -90,14 +107,20 @@ pub struct Rewritten {
 impl Rewriter {
     /// The numbers under which a packet is sent on; none when its place has been given away.
     pub fn map(&mut self, place: Place, timestamp: u32, tx: &mut TxSource, now: Instant, clock_hz: u32) -> Option<Rewritten> {
-        let fresh = self.map.is_none() || place.fresh;
-        if fresh {
-            let ts = tx.ts_at(now, clock_hz).wrapping_sub(timestamp);
-            self.map = Some(Map { index: tx.next_index.wrapping_sub(place.index), ts, floor: place.index });
+        let interrupted = self.map.is_some_and(|map| map.next != tx.next_index);
+        if interrupted && !place.newest {
+            // It belongs to before the interruption, where there is no room any more.
+            return None;
         }
-        let map = self.map.filter(|map| place.index >= map.floor)?;
+        let fresh = self.map.is_none() || place.fresh || interrupted;
+        if fresh {
+            let (index, ts) = (tx.next_index.wrapping_sub(place.index), tx.ts_next(now, clock_hz).wrapping_sub(timestamp));
+            self.map = Some(Map { index, ts, floor: place.index, next: tx.next_index });
+        }
+        let map = self.map.as_mut().filter(|map| place.index >= map.floor)?;
         let index = place.index.wrapping_add(map.index);
         tx.next_index = tx.next_index.max(index + 1);
+        map.next = tx.next_index;
         Some(Rewritten { seq: index as u16, timestamp: timestamp.wrapping_add(map.ts), fresh })
     }
 

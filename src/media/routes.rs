@@ -3,10 +3,9 @@ use std::collections::BTreeMap;
 use slotmap::DefaultKey;
 
 use super::{Pair, PortPair, SocketId};
-use crate::plan::Side;
 
-/// A leg of a session.
-pub(super) type LegKey = (DefaultKey, Side);
+/// A leg's place in the core.
+pub(super) type LegKey = DefaultKey;
 
 /// What a classic port carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +14,8 @@ pub(super) enum Port {
     Rtcp,
 }
 
-/// How a datagram finds its leg. Bounded by the sessions: two ports or one user fragment a leg, and a browser's few
+/// How a datagram finds its leg. Bounded by the legs: two ports or a user fragment (two
+/// through an ICE restart) a leg, and a browser's few
 /// validated remotes.
 #[derive(Debug, Default)]
 pub(super) struct Routes {

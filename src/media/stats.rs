@@ -20,7 +20,7 @@ pub enum Drop {
     SrtpReplay,
     /// More synchronisation sources than a leg may have.
     TooManySources,
-    /// Before [`SetPath`](crate::plan::MediaCommand::SetPath), or the other leg does not exist.
+    /// Before [`SetPath`](crate::plan::MediaCommand::SetPath).
     NoPath,
     /// The plan says that this side does not send (hold).
     NotReceiving,
@@ -40,7 +40,7 @@ pub enum Drop {
     Late,
     /// The codec cannot read the payload.
     Payload,
-    /// The path needs nothing from this side (a tone is being played to it).
+    /// Nobody hears this leg, or who does hears something else for now (a key that is being pressed).
     NotNeeded,
     /// Our own SRTP refused to send it: an index used twice, keys used up, no room.
     Protect,
@@ -56,7 +56,7 @@ impl Drop {
 pub enum Outcome {
     /// It, or what it completed, was sent on.
     Sent,
-    /// Its audio waits for more to fill a frame.
+    /// Its audio waits for more to fill a frame, or it told of a key that goes on in another form.
     Held,
     /// It went no further.
     Dropped(Drop),
@@ -69,7 +69,7 @@ pub struct Counters {
     pub rx: u64,
     /// Of those, sent on.
     pub sent: u64,
-    /// Of those, held for a frame to fill.
+    /// Of those, held: [`Outcome::Held`].
     pub held: u64,
     /// Of those, dropped, by [`Drop`].
     pub dropped: [u64; Drop::COUNT],

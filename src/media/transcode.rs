@@ -1,6 +1,6 @@
 //! From one codec to the other.
 
-use super::codec::{CodecError, Decoder, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ};
+use super::codec::{CodecError, Decoder, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ, frame_samples};
 use crate::plan::{Codec, LegPlan};
 use crate::wire::rtp::ts_diff;
 
@@ -31,6 +31,32 @@ pub struct Transcoder {
     marker: bool,
     /// Outgoing ticks that are left out behind the next frame, which was filled up for it.
     pending_break: Option<u32>,
+    /// The outgoing index behind the last frame of ours: when our source is elsewhere, another has sent in between.
+    out_index: Option<u64>,
+    /// What was decoded was not sent: what comes next follows the present of the outgoing clock.
+    discarded: bool,
+    /// What the last packet brought.
+    fresh: Fresh,
+}
+
+/// What the last packet brought, at the end of the held PCM.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fresh {
+    /// Its own samples.
+    decoded: usize,
+    before: Gap,
+}
+
+/// What lay before a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gap {
+    /// The one before.
+    #[default]
+    None,
+    /// So many samples that were lost, and made up.
+    Lost(usize),
+    /// A silence that was not sent, or another clock.
+    Silence,
 }
 
 /// One audio packet that arrived in order.
@@ -42,6 +68,8 @@ pub struct AudioIn<'a> {
     pub missing: u64,
     /// The timestamp that the outgoing clock shows at its arrival.
     pub out_ts_now: u32,
+    /// The index that the next outgoing packet gets.
+    pub out_index: u64,
     /// Its payload.
     pub payload: &'a [u8],
 }
@@ -63,11 +91,10 @@ impl Transcoder {
     /// # Errors
     /// A codec refused to start.
     pub fn new(from: &LegPlan, to: &LegPlan, out_ts: u32) -> Result<Self, CodecError> {
-        let encoder = Encoder::new(to.codec)?;
         Ok(Self {
             decoder: Decoder::new(from.codec)?,
-            frame_samples: encoder.frame_samples(to.ptime_ms),
-            encoder,
+            encoder: Encoder::new(to.codec)?,
+            frame_samples: frame_samples(to.codec, to.ptime_ms),
             in_scale: scale(from.codec),
             out_scale: scale(to.codec),
             fifo: Box::new([0; FIFO]),
@@ -76,6 +103,9 @@ impl Transcoder {
             out_ts,
             marker: true,
             pending_break: None,
+            out_index: None,
+            discarded: false,
+            fresh: Fresh::default(),
         })
     }
 
@@ -85,7 +115,14 @@ impl Transcoder {
     /// # Errors
     /// The payload is no packet of its codec.
     pub fn push(&mut self, audio: AudioIn<'_>) -> Result<(), CodecError> {
+        self.fresh = Fresh::default();
         let samples = self.decoder.samples(audio.payload)?;
+        let interrupted = self.discarded || self.out_index.is_some_and(|index| index != audio.out_index);
+        if interrupted {
+            self.discard();
+            self.discarded = false;
+            self.go_on_from(audio.out_ts_now);
+        }
         let jump = match self.expected_ts {
             Some(expected) => ts_diff(expected, audio.timestamp) / self.in_scale.cast_signed(),
             None => {
@@ -99,19 +136,43 @@ impl Transcoder {
                 let fifo = &mut self.fifo[self.held..self.held + gap];
                 self.decoder.conceal(audio.payload, fifo)?;
                 self.held += gap;
+                self.fresh.before = Gap::Lost(gap);
             }
-            Ok(gap) if jump <= MAX_SILENCE_SAMPLES => self.skip(gap),
+            Ok(gap) if jump <= MAX_SILENCE_SAMPLES && !interrupted => {
+                self.skip(gap);
+                self.fresh.before = Gap::Silence;
+            }
             // Back, or far ahead: the sender's clock was set anew. Ours goes on with the time that has passed.
-            Ok(_) | Err(_) => self.go_on_from(audio.out_ts_now),
+            Ok(_) | Err(_) => {
+                self.go_on_from(audio.out_ts_now);
+                self.fresh.before = Gap::Silence;
+            }
         }
         self.expected_ts = Some(audio.timestamp.wrapping_add(samples as u32 * self.in_scale));
-        self.held += self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
+        self.fresh.decoded = self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
+        self.held += self.fresh.decoded;
         Ok(())
+    }
+
+    /// What the last packet brought and what lay before it: to be listened to, or changed.
+    pub fn fresh(&mut self) -> (Gap, &mut [i16]) {
+        (self.fresh.before, &mut self.fifo[self.held - self.fresh.decoded..self.held])
     }
 
     /// What comes next is another source's and continues nothing.
     pub fn forget(&mut self) {
         self.expected_ts = None;
+    }
+
+    /// What has been decoded is not to be heard: something else is being sent.
+    pub fn discard(&mut self) {
+        (self.held, self.pending_break, self.marker, self.discarded) = (0, None, true, true);
+        self.fresh.decoded = 0;
+    }
+
+    /// `out_index` lies behind what was sent of all that [`Transcoder::pop`] gave.
+    pub fn sent_up_to(&mut self, out_index: u64) {
+        self.out_index = Some(out_index);
     }
 
     /// Encodes the next full frame into `payload`; none when what is left does not fill one. A frame that the encoder

@@ -10,10 +10,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use audio::{rtp, voice};
-use media_peer::{Bench, SHARED, addr, plan};
+use media_peer::{A, B, Bench, SHARED, addr, plan};
 use ringway::media::Pair;
 use ringway::media::codec::{OpusDecoder, OpusEncoder, decode_ulaw, encode_ulaw};
-use ringway::plan::{Codec, Path, Side};
+use ringway::plan::Codec;
 
 const FRAMES: usize = 1_000;
 const ROUNDS: usize = 7;
@@ -33,8 +33,8 @@ fn main() {
     let (mut bare, mut core, mut rewritten) = (f64::MAX, f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
         bare = bare.min(run_bare(&opus, &ulaw));
-        core = core.min(run_core(&opus, &ulaw, browser_addr, phone_addr, Path::Transcode));
-        rewritten = rewritten.min(run_core(&ulaw, &ulaw, browser_addr, phone_addr, Path::Rewrite));
+        core = core.min(run_core(&opus, &ulaw, browser_addr, phone_addr, (Codec::Opus, 111)));
+        rewritten = rewritten.min(run_core(&ulaw, &ulaw, browser_addr, phone_addr, (Codec::Pcmu, 0)));
     }
     println!("20 ms of one call, both directions            µs   to bare libopus");
     println!("bare libopus decode + encode            {bare:>8.1}   1.00");
@@ -60,13 +60,12 @@ fn run_core(
     to_browser: &[Vec<u8>],
     browser_addr: std::net::SocketAddr,
     phone_addr: std::net::SocketAddr,
-    path: Path,
+    (codec, pt): (Codec, u8),
 ) -> f64 {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(Side::A, browser_addr);
-    let phone = bench.phone(Side::B, phone_addr);
-    let (codec, pt) = if path == Path::Transcode { (Codec::Opus, 111) } else { (Codec::Pcmu, 0) };
-    bench.set_path(plan(codec, pt, 1), Some(plan(Codec::Pcmu, 0, 2)), path);
+    let mut browser = bench.browser(A, browser_addr);
+    let phone = bench.phone(B, phone_addr);
+    bench.join(plan(codec, pt, 1), plan(Codec::Pcmu, 0, 2));
     let ticks = codec.clock_hz() / 50;
     let from_browser: Vec<_> = (0u16..)
         .zip(to_phone)

@@ -41,7 +41,8 @@ pub struct Call {
     rx: Context,
     incoming: mpsc::Receiver<Vec<u8>>,
     /// Keeps checks and consent going.
-    _agent: Agent,
+    agent: Agent,
+    fingerprint: [u8; 32],
     /// Dropped, it would end the checks.
     _cancel: mpsc::Sender<()>,
     /// SHA-256 of the certificate that the gateway showed.
@@ -103,6 +104,7 @@ impl Browser {
 
         let (dtls_side, incoming) = split(Arc::clone(&conn)).await;
         let is_client = role == DtlsRole::Server;
+        let fingerprint = Sha256::digest(&self.certificate.certificate[0]).into();
         let config = DtlsConfig {
             certificates: vec![self.certificate],
             srtp_protection_profiles: vec![profile],
@@ -130,7 +132,7 @@ impl Browser {
         let (rtp, rtcp) = (srtp_replay_protection(64), srtcp_replay_protection(64));
         let rx = Context::new(&keys.remote_master_key, &keys.remote_master_salt, profile, Some(rtp), Some(rtcp)).unwrap();
         let dtls = Arc::new(dtls);
-        Ok(Call { conn, dtls, tx, rx, incoming, _agent: self.agent, _cancel: cancel, gateway_fingerprint })
+        Ok(Call { conn, dtls, tx, rx, incoming, agent: self.agent, fingerprint, _cancel: cancel, gateway_fingerprint })
     }
 }
 
@@ -164,6 +166,31 @@ async fn split(conn: Arc<dyn Conn + Send + Sync>) -> (Arc<dyn Conn + Send + Sync
 }
 
 impl Call {
+    /// Starts ICE anew, as a page does whose network has changed; what its SDP would say then.
+    pub async fn restart(&self, role: DtlsRole) -> LegRemote {
+        self.agent.restart(String::new(), String::new()).await.unwrap();
+        self.agent.gather_candidates().unwrap();
+        while self.agent.get_local_candidates().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (ice_ufrag, ice_pwd) = self.agent.get_local_user_credentials().await;
+        LegRemote::WebRtc { ice_ufrag, ice_pwd, fingerprint: self.fingerprint, role }
+    }
+
+    /// Checks with the gateway's new credentials until a pair is selected.
+    pub async fn reconnect(&self, gateway: SocketAddr, creds: (&str, &str)) {
+        self.agent.set_remote_credentials(creds.0.to_owned(), creds.1.to_owned()).await.unwrap();
+        let line = format!("1 1 udp 2130706431 {} {} typ host", gateway.ip(), gateway.port());
+        let candidate: Arc<dyn Candidate + Send + Sync> = Arc::new(unmarshal_candidate(&line).unwrap());
+        self.agent.add_remote_candidate(&candidate).unwrap();
+        let selected = async {
+            while self.agent.get_selected_candidate_pair().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), selected).await.expect("a pair");
+    }
+
     /// Protects and sends an RTP packet.
     pub async fn send_rtp(&mut self, packet: &[u8]) {
         let protected = self.tx.encrypt_rtp(packet).unwrap();

@@ -15,7 +15,8 @@ use ringway::media::{Core, CoreConfig, DtlsIdentity, Pair, PortPair, Sink, Slot,
 use ringway::plan::*;
 use sha1::Sha1;
 
-pub const SESSION: SessionId = SessionId(1);
+pub const A: LegId = LegId(1);
+pub const B: LegId = LegId(2);
 pub const PWD: &str = "0123456789012345678901";
 pub const SHARED: SocketId = SocketId(0);
 
@@ -102,18 +103,32 @@ pub struct Bench {
 
 impl Default for Bench {
     fn default() -> Self {
-        let core = Core::new(CoreConfig {
-            sockets: vec![(SHARED, addr("192.0.2.1:4000"))],
-            max_sessions: 8,
-            identity: DtlsIdentity::generate().unwrap(),
-            rng: Rng::from_number(1),
-        });
-        let now = Now { mono: Instant::now(), unix: Duration::from_secs(1_790_000_000) };
-        Self { core, sink: TestSink::default(), now, slot: Slot::default() }
+        Self::with(|_| ())
+    }
+}
+
+/// What a bench's core is made of, unless a test says otherwise.
+pub fn core_config() -> CoreConfig {
+    CoreConfig {
+        sockets: vec![(SHARED, addr("192.0.2.1:4000"))],
+        max_legs: 8,
+        music: (0..8_000).map(|n| ((n % 80) * 100 - 4_000) as i16).collect(),
+        rtp_timeout: None,
+        rtp_hold_timeout: None,
+        identity: DtlsIdentity::generate().unwrap(),
+        rng: Rng::from_number(1),
     }
 }
 
 impl Bench {
+    /// A bench whose core differs from [`core_config`]'s.
+    pub fn with(change: impl FnOnce(&mut CoreConfig)) -> Self {
+        let mut config = core_config();
+        change(&mut config);
+        let now = Now { mono: Instant::now(), unix: Duration::from_secs(1_790_000_000) };
+        Self { core: Core::new(config), sink: TestSink::default(), now, slot: Slot::default() }
+    }
+
     pub fn command(&mut self, command: MediaCommand) {
         self.core.handle_command(self.now, command, &mut self.sink);
     }
@@ -135,31 +150,33 @@ impl Bench {
     }
 
     /// A classic leg whose far side is `remote`; its RTP socket.
-    pub fn phone(&mut self, side: Side, remote: SocketAddr) -> SocketId {
+    pub fn phone(&mut self, leg: LegId, remote: SocketAddr) -> SocketId {
         let socket = SocketId(self.sink.next_socket);
-        self.command(MediaCommand::Open { session: SESSION, side, leg: LegOpen::Rtp { local: addr("192.0.2.1:0").ip() } });
+        self.command(MediaCommand::Open { leg, how: LegOpen::Rtp { local: addr("192.0.2.1:0").ip() } });
         let rtcp = SocketAddr::new(remote.ip(), remote.port() + 1);
-        self.set_remote(side, LegRemote::Rtp { rtp: remote, rtcp, latch: false });
+        self.set_remote(leg, LegRemote::Rtp { rtp: remote, rtcp, latch: false });
         socket
     }
 
-    pub fn set_remote(&mut self, side: Side, remote: LegRemote) {
-        self.command(MediaCommand::SetRemote { session: SESSION, side, remote });
+    pub fn set_remote(&mut self, leg: LegId, remote: LegRemote) {
+        self.command(MediaCommand::SetRemote { leg, remote });
     }
 
-    pub fn set_path(&mut self, a: LegPlan, b: Option<LegPlan>, path: Path) {
-        self.command(MediaCommand::SetPath { session: SESSION, plan: SessionPlan { a, b, path } });
+    pub fn set_path(&mut self, leg: LegId, plan: LegPlan, hears: Source) {
+        self.command(MediaCommand::SetPath { leg, plan, hears });
     }
 
-    /// A browser on `side` with its keys taken; `profile` is all that it offers to choose from by its order.
-    pub fn browser(&mut self, side: Side, remote: SocketAddr) -> Peer {
+    /// [`A`] and [`B`] hear each other.
+    pub fn join(&mut self, a: LegPlan, b: LegPlan) {
+        self.set_path(A, a, Source::Leg(B));
+        self.set_path(B, b, Source::Leg(A));
+    }
+
+    /// A browser with its keys taken.
+    pub fn browser(&mut self, leg: LegId, remote: SocketAddr) -> Peer {
         let mut peer = Peer::new(self.now.mono, remote);
-        self.command(MediaCommand::Open {
-            session: SESSION,
-            side,
-            leg: LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: PWD.into() },
-        });
-        self.set_remote(side, peer.remote());
+        self.command(MediaCommand::Open { leg, how: webrtc() });
+        self.set_remote(leg, peer.remote());
         self.check(&peer, remote, true);
         peer.shake_hands(self);
         peer
@@ -170,6 +187,11 @@ impl Bench {
         let check = peer.check(use_candidate);
         self.datagram(SHARED, source, &check);
     }
+}
+
+/// Our end of a browser leg, as [`Peer`] knows it.
+pub fn webrtc() -> LegOpen {
+    LegOpen::WebRtc { ice_ufrag: "gate".into(), ice_pwd: PWD.into() }
 }
 
 /// A browser-like peer: dimpl as the DTLS client, our SRTP.
@@ -189,13 +211,23 @@ impl Peer {
     }
 
     pub fn remote(&self) -> LegRemote {
+        self.remote_of("peer")
+    }
+
+    /// The same with another user fragment.
+    pub fn remote_of(&self, ice_ufrag: &str) -> LegRemote {
         let fingerprint = self.certificate.fingerprint().try_into().unwrap();
-        LegRemote::WebRtc { ice_ufrag: "peer".into(), ice_pwd: PWD.into(), fingerprint, role: DtlsRole::Server }
+        LegRemote::WebRtc { ice_ufrag: ice_ufrag.into(), ice_pwd: PWD.into(), fingerprint, role: DtlsRole::Server }
     }
 
     /// A Binding request of the controlling side.
     pub fn check(&self, use_candidate: bool) -> Vec<u8> {
-        let message = StunMessage::binding_request("gate:peer", TransId::new(), true, 1, 2_130_706_431, use_candidate);
+        self.check_of("gate:peer", use_candidate)
+    }
+
+    /// The same with other user fragments.
+    pub fn check_of(&self, username: &str, use_candidate: bool) -> Vec<u8> {
+        let message = StunMessage::binding_request(username, TransId::new(), true, 1, 2_130_706_431, use_candidate);
         let mut buf = vec![0; 300];
         let hmac = |key: &[u8], parts: &[&[u8]]| {
             let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
@@ -207,7 +239,7 @@ impl Peer {
         buf
     }
 
-    fn shake_hands(&mut self, bench: &mut Bench) {
+    pub fn shake_hands(&mut self, bench: &mut Bench) {
         bench.sink.clear();
         let mut buf = vec![0; 2_048];
         for _ in 0..50 {
@@ -232,13 +264,22 @@ impl Peer {
             for (_, packet) in bench.sink.take() {
                 self.dtls.handle_packet(&packet).unwrap();
             }
-            let connected = |event: &MediaEvent| matches!(event, MediaEvent::Connected { .. });
-            if self.srtp.is_some() && bench.sink.events.iter().any(connected) {
+            // Its last flight has been heard.
+            if self.srtp.is_some() && bench.sink.sent().count() == 0 {
                 return;
             }
             bench.advance(Duration::from_millis(5));
         }
         panic!("no keys: {:?}", bench.sink.events);
+    }
+
+    /// Ends DTLS.
+    pub fn close(&mut self, bench: &mut Bench) {
+        let mut buf = vec![0; 2_048];
+        self.dtls.close().unwrap();
+        while let Output::Packet(packet) = self.dtls.poll_output(&mut buf) {
+            bench.datagram(SHARED, self.addr, packet);
+        }
     }
 
     /// Encrypts a packet.
@@ -260,6 +301,16 @@ impl Peer {
 }
 
 pub fn plan(codec: Codec, pt: u8, ssrc: u32) -> LegPlan {
-    let dtmf = Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() });
-    LegPlan { codec, rx_pt: Pt(pt), tx_pt: Pt(pt), dtmf, ptime_ms: 20, tx_ssrc: Ssrc(ssrc), rx: true, tx: true }
+    LegPlan {
+        codec,
+        rx_pt: Pt(pt),
+        tx_pt: Pt(pt),
+        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() }),
+        dtmf_tx: DtmfWay::Events,
+        dtmf_rx_tones: false,
+        ptime_ms: 20,
+        tx_ssrc: Ssrc(ssrc),
+        rx: true,
+        tx: true,
+    }
 }

@@ -3,6 +3,7 @@
 //! One more key: a field here with its default, and a line with its comment in `init`'s template (a test compares the two).
 
 mod fields;
+mod hold_music;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -132,11 +133,23 @@ pub struct Media {
     /// More calls at once are refused (503).
     #[serde(deserialize_with = "whole::<_, _, 1, 100_000>")]
     pub max_calls: usize,
+    /// A call whose phone or browser should send audio and sends nothing for so long is ended; 0 is never.
+    #[serde(deserialize_with = "whole::<_, _, 0, 86_400>")]
+    pub rtp_timeout_secs: u32,
+    /// The same while it is on hold.
+    #[serde(deserialize_with = "whole::<_, _, 0, 86_400>")]
+    pub rtp_hold_timeout_secs: u32,
 }
 
 impl Default for Media {
     fn default() -> Self {
-        Self { webrtc_port: 20_000, rtp_ports: PortRange { first: 20_002, last: 29_999 }, max_calls: 500 }
+        Self {
+            webrtc_port: 20_000,
+            rtp_ports: PortRange { first: 20_002, last: 29_999 },
+            max_calls: 500,
+            rtp_timeout_secs: 60,
+            rtp_hold_timeout_secs: 3_600,
+        }
     }
 }
 
@@ -150,11 +163,13 @@ pub struct Calls {
     /// How long a call outlives its browser's WebSocket.
     #[serde(deserialize_with = "whole::<_, _, 0, 10>")]
     pub websocket_grace_secs: u32,
+    /// A WAV file that callers on hold hear; absent: the built-in music.
+    pub hold_music_file: Option<PathBuf>,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { ring_secs: 60, websocket_grace_secs: 5 }
+        Self { ring_secs: 60, websocket_grace_secs: 5, hold_music_file: None }
     }
 }
 
@@ -324,9 +339,10 @@ impl Config {
         config.source = Source { path: path.to_owned(), text: text.to_owned() };
         config.check_keys_together()?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));
-        let Self { data_dir, web, profiles, dialplan, .. } = &mut config;
-        let paths = [&mut web.certificate_file, &mut web.key_file, &mut profiles.dir, &mut dialplan.file];
-        for path in paths.into_iter().flatten().chain([data_dir]) {
+        let Self { data_dir, web, calls, profiles, dialplan, .. } = &mut config;
+        let files = [&mut web.certificate_file, &mut web.key_file, &mut calls.hold_music_file];
+        let paths = files.into_iter().chain([&mut profiles.dir, &mut dialplan.file]);
+        for path in paths.flatten().chain([data_dir]) {
             *path = base.join(&*path);
         }
         Ok(config)
@@ -444,6 +460,10 @@ mod tests {
             (
                 "domain = \"a\"\n[calls]\nwebsocket_grace_secs = 11",
                 "3: calls.websocket_grace_secs: expected a whole number 0 to 10, found 11",
+            ),
+            (
+                "domain = \"a\"\n[media]\nrtp_timeout_secs = -1",
+                "3: media.rtp_timeout_secs: expected a whole number 0 to 86400, found -1",
             ),
             ("domain = \"a\"\n[calls]\nring_seconds = 11", "3: calls.ring_seconds: no such key; did you mean ring_secs?"),
             (

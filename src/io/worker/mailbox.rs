@@ -56,7 +56,7 @@ impl Worker {
         self.webrtc_port
     }
 
-    /// Ends all sessions, closes all sockets and waits for the thread.
+    /// Ends all legs, closes all sockets and waits for the thread.
     pub fn stop(mut self) {
         self.halt();
         if let Some(thread) = self.thread.take() {
@@ -86,7 +86,10 @@ pub(super) fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> i
     let sockets = shared.into_iter().map(|(socket, addr)| outbox.adopt(socket).map(|id| (id, addr)));
     let core = Core::new(CoreConfig {
         sockets: sockets.collect::<io::Result<_>>()?,
-        max_sessions: config.max_sessions,
+        max_legs: config.max_legs,
+        music: config.music,
+        rtp_timeout: config.rtp_timeout,
+        rtp_hold_timeout: config.rtp_hold_timeout,
         identity: config.identity,
         rng: Rng::from_seed(config.seed),
     });

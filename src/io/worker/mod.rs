@@ -1,4 +1,4 @@
-//! The media worker: one thread that owns its sockets, its slots and its media sessions.
+//! The media worker: one thread that owns its sockets, its slots and its media legs.
 //!
 //! It binds one UDP port for all browser legs, on each configured address and never on a wildcard (ICE must know where a
 //! check arrived), and a pair of ports for each classic leg when that is opened. A turn: wait for sockets, mailbox or
@@ -21,7 +21,8 @@ pub use mailbox::{MailboxFull, Worker};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
@@ -44,8 +45,14 @@ pub struct WorkerConfig {
     pub webrtc_port: u16,
     /// Ports of classic legs: RTP on even ones, RTCP on the odd ones behind.
     pub rtp_ports: RangeInclusive<u16>,
-    /// Sessions at one time.
-    pub max_sessions: usize,
+    /// Legs at one time: two a call, and one for each further phone that rings for it.
+    pub max_legs: usize,
+    /// Hold music, mono at 8,000 Hz, played over and over.
+    pub music: Arc<[i16]>,
+    /// A far side that should send and is silent for so long has failed; none is for ever.
+    pub rtp_timeout: Option<Duration>,
+    /// The same on hold.
+    pub rtp_hold_timeout: Option<Duration>,
     /// From the operating system's generator; the same seed gives the same SSRCs and first numbers.
     pub seed: [u8; 32],
     /// The gateway's certificate.

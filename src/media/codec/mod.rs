@@ -103,6 +103,17 @@ impl Decoder {
     }
 }
 
+/// Samples of the frames that a codec is given for a packet time: what the plan asks for where the codec can, 20 ms where it
+/// cannot.
+#[must_use]
+pub fn frame_samples(codec: Codec, ptime_ms: u8) -> usize {
+    let able = match codec {
+        Codec::Opus => matches!(ptime_ms, 10 | 20 | 40 | 60),
+        Codec::Pcmu | Codec::Pcma => (10..=60).contains(&ptime_ms) && ptime_ms.is_multiple_of(10),
+    };
+    8 * usize::from(if able { ptime_ms } else { 20 })
+}
+
 /// Speaks one direction of one leg.
 #[derive(Debug)]
 pub enum Encoder {
@@ -123,17 +134,6 @@ impl Encoder {
             Codec::Pcmu => Self::G711(Law::Mu),
             Codec::Pcma => Self::G711(Law::A),
         })
-    }
-
-    /// Samples of the frames that this encoder takes for a packet time: what the plan asks for where the codec can, 20 ms
-    /// where it cannot.
-    #[must_use]
-    pub fn frame_samples(&self, ptime_ms: u8) -> usize {
-        let able = match self {
-            Self::Opus(_) => matches!(ptime_ms, 10 | 20 | 40 | 60),
-            Self::G711(_) => (10..=60).contains(&ptime_ms) && ptime_ms.is_multiple_of(10),
-        };
-        8 * usize::from(if able { ptime_ms } else { 20 })
     }
 
     /// Encodes one frame into the front of `payload`; answers the bytes written.

@@ -110,6 +110,8 @@ pub struct Can {
 pub struct Unacked {
     /// Its transaction.
     pub server: ServerId,
+    /// The CSeq number of the INVITE that it answers, which the ACK bears too.
+    pub seq: u32,
     /// What is sent again.
     pub bytes: Bytes,
     /// How often that was.

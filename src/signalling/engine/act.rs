@@ -22,10 +22,6 @@ const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Now, key: CallKey, action: Action, out: &mut Vec<Output>) {
-        // A call can end, and be forgotten, by one of its own actions.
-        if !self.calls.contains_key(key) {
-            return;
-        }
         match action {
             Action::Respond { leg, status, reason, sdp } => self.respond_invite(now, leg, status, reason, sdp, out),
             Action::Ring { stage } => self.ring_stage(now, key, stage, out),
@@ -104,18 +100,29 @@ impl Engine {
             None => writer.end(),
         }
         .into();
-        self.answer(now, id, server, status, bytes.clone(), out);
+        let seq = leg.invite_seq;
+        self.answer(now, id, server, seq, status, bytes.clone(), out);
         if rseq.is_some() {
             self.wait_for_prack(now, id, server, bytes);
         }
     }
 
     /// Gives a final or provisional response to an INVITE on a leg; a 2xx is kept until it is acknowledged.
-    pub(super) fn answer(&mut self, now: Now, id: LegId, server: ServerId, status: u16, bytes: Bytes, out: &mut Vec<Output>) {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn answer(
+        &mut self,
+        now: Now,
+        id: LegId,
+        server: ServerId,
+        seq: u32,
+        status: u16,
+        bytes: Bytes,
+        out: &mut Vec<Output>,
+    ) {
         if status / 100 == 2
             && let Some(leg) = self.leg_mut(id)
         {
-            leg.unacked = Some(Unacked { server, bytes: bytes.clone(), times: 0 });
+            leg.unacked = Some(Unacked { server, seq, bytes: bytes.clone(), times: 0 });
             if !leg.flow.is_reliable() {
                 self.arm(now, id, LegTimer::Retransmit2xx, T1);
             }

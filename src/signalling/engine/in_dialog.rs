@@ -25,7 +25,11 @@ impl Engine {
         if leg.dialog.receive(ack).is_err() {
             return;
         }
-        leg.unacked = None;
+        // An older 2xx, which came twice, is acknowledged twice.
+        let seq = ack.cseq().map(|cseq| cseq.number);
+        if leg.unacked.take_if(|unacked| Ok(unacked.seq) == seq).is_none() {
+            return;
+        }
         self.with_leg(now, id, out, |call, acts| call.on_ack(id, sdp_of(ack), now, acts));
     }
 
@@ -108,7 +112,8 @@ impl Engine {
         if let Some(call) = self.call_id_of(id) {
             self.transactions.belongs_to(arrived.server, call);
         }
-        self.answer(now, id, arrived.server, 200, bytes.into(), out);
+        let seq = arrived.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        self.answer(now, id, arrived.server, seq, 200, bytes.into(), out);
         self.arm(now, id, LegTimer::NoAck, T1 * 64);
     }
 

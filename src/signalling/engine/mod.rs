@@ -24,7 +24,7 @@ mod refer;
 mod screen;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -202,6 +202,9 @@ pub struct Engine {
     deadlines: Deadlines<TimerKey>,
     armed: BTreeMap<TimerKey, DeadlineKey>,
     beside: Beside,
+    /// What calls have said and has not been done yet.
+    actions: VecDeque<(CallKey, Action)>,
+    carrying_out: bool,
     next_id: u64,
     /// The call that the message in hand belongs to, for its trace.
     in_hand: Option<Arc<str>>,
@@ -227,6 +230,8 @@ impl Engine {
             waiting: BTreeMap::new(),
             deadlines: Deadlines::default(),
             armed: BTreeMap::new(),
+            actions: VecDeque::new(),
+            carrying_out: false,
             next_id: 0,
             in_hand: None,
         }
@@ -582,16 +587,32 @@ impl Engine {
         }
     }
 
-    /// Lets a call act, carries its actions out, and writes its record when it has finished.
+    /// Lets a call act, carries its actions out, and tidies up after it.
     fn with_call(&mut self, now: Now, key: CallKey, out: &mut Vec<Output>, act: impl FnOnce(&mut Call, &mut Vec<Action>)) {
         let Some(call) = self.calls.get_mut(key) else { return };
         self.beside.stirred.insert(key);
         self.in_hand.get_or_insert_with(|| call.id.clone());
         let mut actions = Vec::new();
         act(call, &mut actions);
-        for action in actions {
+        self.actions.extend(actions.into_iter().map(|action| (key, action)));
+        // What follows from an action comes after all that was said before it: media hears the last word last.
+        if self.carrying_out {
+            return;
+        }
+        self.carrying_out = true;
+        let mut touched = vec![key];
+        while let Some((key, action)) = self.actions.pop_front() {
+            if !touched.contains(&key) {
+                touched.push(key);
+            }
             self.carry_out(now, key, action, out);
         }
+        self.carrying_out = false;
+        touched.into_iter().for_each(|key| self.tidy(key, out));
+    }
+
+    /// Writes a call's record when it has ended, and forgets what is over of it.
+    fn tidy(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(key) else { return };
         if let Some(record) = call.take_record() {
             out.push(Output::Record(Box::new(record)));

@@ -43,7 +43,7 @@ impl Engine {
     /// A reliable response has been sent.
     pub(super) fn wait_for_prack(&mut self, now: Now, id: LegId, server: ServerId, bytes: Bytes) {
         let Some(leg) = self.leg_mut(id) else { return };
-        leg.reliable.waiting = Some(Unacked { server, bytes, times: 0 });
+        leg.reliable.waiting = Some(Unacked { server, seq: leg.invite_seq, bytes, times: 0 });
         self.arm(now, id, LegTimer::Retransmit1xx, T1);
         self.arm(now, id, LegTimer::NoPrack, T1 * 64);
     }
