@@ -154,6 +154,7 @@ fn demo_numbers(dialplan: &Dialplan) -> Vec<DemoNumber> {
     let what = |target: &Target| match target {
         Target::Echo => Some("echo: hear yourself"),
         Target::Tone { .. } => Some("a tone"),
+        Target::Group { .. } => Some("a group of people"),
         Target::Account(_) | Target::Peer { .. } | Target::Refuse { .. } => None,
     };
     dialplan
