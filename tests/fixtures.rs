@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use media_peer::Bench;
 use ringway::base::{Now, Rng};
-use ringway::plan::{Codec, LegStats, MediaCommand, MediaEvent, Path as MediaPath, Side};
+use ringway::plan::{Codec, LegStats, MediaCommand, MediaEvent};
 use ringway::policy::account::{Account, Ha1};
 use ringway::signalling::engine::{Engine, Input, Output};
 use ringway::signalling::{Connection, ConnectionId, Flow};
@@ -180,17 +180,17 @@ impl Replay {
                     });
                     self.input(Input::Account { query, account: Ok(account) });
                 }
-                Output::Media(MediaCommand::Open { session, side, .. }) => {
+                Output::Media(MediaCommand::Open { leg, .. }) => {
                     self.next_port += 2;
                     let local = vec![SocketAddr::new(self.fixture.udp.ip(), self.next_port)];
-                    self.input(Input::Media(MediaEvent::Opened { session, side, local }));
+                    self.input(Input::Media(MediaEvent::Opened { leg, local }));
                 }
-                Output::Media(MediaCommand::SetRemote { session, side, .. }) => {
-                    self.input(Input::Media(MediaEvent::Connected { session, side }));
+                Output::Media(MediaCommand::SetRemote { leg, .. }) => {
+                    self.input(Input::Media(MediaEvent::Connected { leg }));
                 }
-                Output::Media(MediaCommand::Close { session }) => {
+                Output::Media(MediaCommand::Close { leg }) => {
                     let stats = LegStats { rx_packets: 1, ..LegStats::default() };
-                    self.input(Input::Media(MediaEvent::Closed { session, a: stats, b: stats }));
+                    self.input(Input::Media(MediaEvent::Closed { leg, stats }));
                 }
                 Output::Media(_) | Output::Record(_) | Output::Trace(_) => {}
             }
@@ -340,23 +340,24 @@ fn captured_sound_goes_through_the_core() {
         }
         for (from, packets) in sent {
             streams += 1;
-            for (path, codec) in [(MediaPath::Rewrite, None), (MediaPath::Transcode, Some(Codec::Opus))] {
-                through_the_core(from, &packets, path, codec);
+            // Passed on as it is, and transcoded.
+            for codec in [None, Some(Codec::Opus)] {
+                through_the_core(from, &packets, codec);
             }
         }
     }
     assert!(streams >= 3, "a phone of each call");
 }
 
-fn through_the_core(from: SocketAddr, packets: &[(Duration, Vec<u8>)], path: MediaPath, other: Option<Codec>) {
+fn through_the_core(from: SocketAddr, packets: &[(Duration, Vec<u8>)], other: Option<Codec>) {
     let mut bench = Bench::default();
-    let socket = bench.phone(Side::A, from);
-    bench.phone(Side::B, media_peer::addr("192.0.2.99:4000"));
+    let socket = bench.phone(media_peer::A, from);
+    bench.phone(media_peer::B, media_peer::addr("192.0.2.99:4000"));
     let head = RtpHeader::parse(&packets[0].1).expect("an RTP packet");
     let codec = if head.pt == 8 { Codec::Pcma } else { Codec::Pcmu };
     let out = other.unwrap_or(codec);
     let out_pt = if out == Codec::Opus { 111 } else { head.pt };
-    bench.set_path(media_peer::plan(codec, head.pt, 1), Some(media_peer::plan(out, out_pt, 2)), path);
+    bench.join(media_peer::plan(codec, head.pt, 1), media_peer::plan(out, out_pt, 2));
     let (start, mut heads) = (bench.now, Vec::new());
     for (at, packet) in packets {
         let elapsed = at.saturating_sub(packets[0].0);
@@ -364,11 +365,11 @@ fn through_the_core(from: SocketAddr, packets: &[(Duration, Vec<u8>)], path: Med
         bench.datagram(socket, from, packet);
         heads.extend(bench.sink.take_rtp().iter().map(|p| RtpHeader::parse(p).expect("an RTP packet")));
     }
-    assert_eq!(heads.len(), packets.len(), "{path:?}: none is lost or made up");
+    assert_eq!(heads.len(), packets.len(), "{other:?}: none is lost or made up");
     let ticks = if out == Codec::Opus { 960 } else { 160 };
     for pair in heads.windows(2) {
         assert_eq!((pair[1].pt, pair[1].ssrc), (out_pt, 2));
         assert_eq!(seq_diff(pair[0].seq, pair[1].seq), 1);
-        assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), ticks, "{path:?}");
+        assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), ticks, "{other:?}");
     }
 }

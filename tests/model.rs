@@ -350,7 +350,7 @@ fn run(seed: u64) {
     let (mut pairs, mut story) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let mut actions = vec![generate(&mut rng, &pairs)];
-        if rng.next_u32() % 2 == 0 {
+        if rng.next_u32().is_multiple_of(2) {
             let second = generate(&mut rng, &pairs);
             // A WebSocket that blinks loses what is under way over it: that is a round of its own.
             let blinks = |action: &Action| matches!(action, Action::Blink { .. });

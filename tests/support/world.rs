@@ -415,7 +415,7 @@ impl World {
         for trace in &self.ladder {
             let first = String::from_utf8_lossy(&trace.bytes).lines().next().unwrap_or_default().to_owned();
             let who = self.peers.iter().position(|p| p.addr == trace.remote);
-            let who = who.map_or("?".to_owned(), |at| format!("{}.{at}", self.peers[at].name));
+            let who = who.map_or_else(|| "?".to_owned(), |at| format!("{}.{at}", self.peers[at].name));
             let arrow = if trace.rx { "->" } else { "<-" };
             text += &format!("{:9.3} {who:>8} {arrow} engine  {first}\n", (trace.unix_us - start) as f64 / 1e6);
         }

@@ -79,7 +79,7 @@ pub enum Target {
     /// Several accounts or peers; no group among them.
     Group {
         /// Who.
-        members: Vec<Target>,
+        members: Vec<Self>,
         /// How they ring.
         order: Order,
     },

@@ -183,7 +183,7 @@ impl Ring {
     }
 
     /// What is to be done now.
-    pub fn next(&mut self) -> Next {
+    pub fn go_on(&mut self) -> Next {
         let live = self.branches.iter().any(|branch| branch.heard || !self.silent_are_dead);
         let else_to_do = self.best.is_some() || !self.stages.is_empty() || self.forward != Forward::default();
         let over = self.timed_out || self.is_refused_for_all() || self.branches.is_empty() || (!live && else_to_do);
@@ -260,48 +260,48 @@ mod tests {
     #[test]
     fn the_best_failure_is_told() {
         let mut ring = ring(account("a"), Forward::default());
-        assert_eq!(ring.next(), Next::Ring(vec![account("a")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("a")]));
         for leg in 1..=4 {
             ring.add(LegId(leg));
         }
         ring.failed(LegId(1), LegError::NoResponse);
         ring.failed(LegId(2), LegError::Status(500));
         ring.failed(LegId(3), LegError::Status(404));
-        assert_eq!(ring.next(), Next::Wait);
+        assert_eq!(ring.go_on(), Next::Wait);
         ring.failed(LegId(4), LegError::Status(486));
-        assert_eq!(ring.next(), Next::GiveUp(Failure::Refused(LegError::Status(486))));
+        assert_eq!(ring.go_on(), Next::GiveUp(Failure::Refused(LegError::Status(486))));
     }
 
     #[test]
     fn a_decline_speaks_for_all() {
         let mut ring = ring(group(Order::InTurn), Forward::default());
-        assert_eq!(ring.next(), Next::Ring(vec![account("a")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("a")]));
         ring.add(LegId(1));
         ring.add(LegId(2));
         ring.failed(LegId(1), LegError::Status(603));
-        assert_eq!(ring.next(), Next::GiveUp(Failure::Refused(LegError::Status(603))));
+        assert_eq!(ring.go_on(), Next::GiveUp(Failure::Refused(LegError::Status(603))));
     }
 
     #[test]
     fn a_dead_device_holds_nobody_up() {
         let mut ring = ring(account("a"), Forward::default());
-        ring.next();
+        ring.go_on();
         ring.add(LegId(1));
         ring.add(LegId(2));
         ring.heard(LegId(2));
         ring.failed(LegId(2), LegError::Status(486));
-        assert_eq!(ring.next(), Next::Wait);
+        assert_eq!(ring.go_on(), Next::Wait);
         ring.silence();
-        assert_eq!(ring.next(), Next::GiveUp(Failure::Refused(LegError::Status(486))));
+        assert_eq!(ring.go_on(), Next::GiveUp(Failure::Refused(LegError::Status(486))));
     }
 
     #[test]
     fn who_is_alone_is_waited_for() {
         let mut ring = ring(account("a"), Forward::default());
-        ring.next();
+        ring.go_on();
         ring.add(LegId(1));
         ring.silence();
-        assert_eq!(ring.next(), Next::Wait);
+        assert_eq!(ring.go_on(), Next::Wait);
     }
 
     #[test]
@@ -309,26 +309,26 @@ mod tests {
         let forward =
             Forward { busy: Some(account("busy")), no_answer: Some(account("later")), unregistered: Some(account("elsewhere")) };
         let mut ring = ring(group(Order::InTurn), forward);
-        assert_eq!(ring.next(), Next::Ring(vec![account("a")]));
-        assert_eq!(ring.next(), Next::Ring(vec![account("b")]));
-        assert_eq!(ring.next(), Next::Ring(vec![account("elsewhere")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("a")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("b")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("elsewhere")]));
         ring.add(LegId(1));
         ring.failed(LegId(1), LegError::Status(486));
-        assert_eq!(ring.next(), Next::Ring(vec![account("busy")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("busy")]));
         ring.add(LegId(2));
         ring.time_out();
-        assert_eq!(ring.next(), Next::Ring(vec![account("later")]));
+        assert_eq!(ring.go_on(), Next::Ring(vec![account("later")]));
         ring.clear();
-        assert!(matches!(ring.next(), Next::GiveUp(_)));
+        assert!(matches!(ring.go_on(), Next::GiveUp(_)));
     }
 
     #[test]
     fn redirections_are_followed_within_limits() {
         let mut ring = ring(account("a"), Forward::default());
-        ring.next();
+        ring.go_on();
         assert_eq!((ring.redirect(3), ring.redirect(3), ring.redirect(1)), (3, 2, 0));
-        assert_eq!(ring.next(), Next::Wait);
+        assert_eq!(ring.go_on(), Next::Wait);
         (0..5).for_each(|_| ring.looked_up());
-        assert!(matches!(ring.next(), Next::GiveUp(_)));
+        assert!(matches!(ring.go_on(), Next::GiveUp(_)));
     }
 }

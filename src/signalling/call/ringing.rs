@@ -11,7 +11,7 @@ impl Call {
     /// Goes on with the ringing, if the stage has come to nothing.
     pub(super) fn ring_on(&mut self, now: Now, out: &mut Vec<Action>) {
         let Some(ring) = &mut self.ring else { return };
-        match ring.next() {
+        match ring.go_on() {
             Next::Wait => {}
             Next::Ring(stage) => {
                 self.stop_branches(false, out);
@@ -187,7 +187,7 @@ impl Call {
         } else {
             // It took the caller's place while this rang.
             if let Some(record) = &mut self.record {
-                record.answered_unix_ms.get_or_insert(now.unix_ms());
+                record.answered_unix_ms.get_or_insert_with(|| now.unix_ms());
             }
             self.set_paths(out);
         }
@@ -208,7 +208,7 @@ impl Call {
         leg.state = LegState::Answering;
         let sdp = leg.offer.last_local().map(str::to_owned);
         if let Some(record) = &mut self.record {
-            record.answered_unix_ms.get_or_insert(now.unix_ms());
+            record.answered_unix_ms.get_or_insert_with(|| now.unix_ms());
         }
         out.push(Action::Respond { leg: id, status: 200, reason: "", sdp });
         out.push(Action::Arm(CallTimer::Leg(id, LegTimer::NoAck), GIVE_UP));
