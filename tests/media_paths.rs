@@ -245,7 +245,7 @@ proptest! {
     /// have no gap, whose timestamps never go back or stand for audio, and never run ahead of time by more than the changes.
     #[test]
     fn whatever_a_leg_hears_its_far_side_hears_one_stream(
-        steps in proptest::collection::vec((0usize..7, 1u8..12, 0u8..6, 0u64..20), 2..20), first in any::<u16>(), opus in any::<bool>(),
+        steps in proptest::collection::vec((0usize..7, 0u8..8, 0u8..6, 0u64..20, prop::sample::select(vec![3u32, 20, 20, 27])), 2..24), first in any::<u16>(), opus in any::<bool>(),
     ) {
         let (mut bench, [a, b, c]) = three_phones();
         let plan_a = if opus { plan(Codec::Opus, 111, 1) } else { pcmu(1) };
@@ -256,7 +256,8 @@ proptest! {
         let mut opus_frame = [0; 400];
         let len = encoder.encode(&sine(440.0, 0, 160), &mut opus_frame).unwrap();
         let (mut n, mut last, mut changes, mut start) = (0u16, None::<(u16, u32)>, 0u32, None::<(std::time::Instant, u32)>);
-        for (source, frames, other, offset) in steps {
+        let mut hurried_ms = 0;
+        for (source, frames, other, offset, pace_ms) in steps {
             bench.set_path(A, plan_a, SOURCES[source]);
             changes += 1;
             match other {
@@ -278,7 +279,9 @@ proptest! {
                 let own = if opus { rtp(111, false, seq, opus_ts, 7, &opus_frame[..len]) } else { rtp(0, false, seq, ts, 7, &[0x66; 160]) };
                 bench.datagram(a, far(A), &own);
                 n += 1;
-                bench.advance(FRAME);
+                bench.advance(Duration::from_millis(pace_ms.into()));
+                // Who sends faster than time goes makes it so.
+                hurried_ms += 20u32.saturating_sub(pace_ms);
                 for packet in taken(&mut bench, A) {
                     let (pt, seq, ts, ssrc) = fields(&packet);
                     prop_assert_eq!(ssrc, 1);
@@ -290,7 +293,7 @@ proptest! {
                     }
                     let (started, first_ts) = *start.get_or_insert((bench.now.mono, ts));
                     let passed_ms = bench.now.mono.saturating_duration_since(started).as_millis() as u32;
-                    prop_assert!(ts.wrapping_sub(first_ts) / ticks_ms <= passed_ms + 40 + 40 * changes, "it runs ahead");
+                    prop_assert!(ts.wrapping_sub(first_ts) / ticks_ms <= passed_ms + hurried_ms + 40 + 40 * changes, "it runs ahead");
                     last = Some((seq, ts));
                 }
                 bench.sink.clear();

@@ -125,7 +125,8 @@ fn apply(slots: &mut Slots, action: Action) {
             }
         }
         Action::Join { pair, side, other, other_side } => {
-            if let (Some(first), Some(second)) = (slots[pair], slots[other]) {
+            // Both ends in one pair: it would be handed to itself.
+            if let (Some(first), Some(second), true) = (slots[pair], slots[other], pair != other) {
                 slots[pair] = None;
                 slots[other] = Some([first[1 - side], second[1 - other_side]]);
             }
@@ -189,6 +190,10 @@ fn follow(first: Action, then: Action) -> Action {
         Action::Transfer { pair, side, to } => {
             let (pair, side) = moved(pair, side);
             Action::Transfer { pair, side, to }
+        }
+        Action::Join { pair, side, other, other_side } => {
+            let ((pair, side), (other, other_side)) = (moved(pair, side), moved(other, other_side));
+            Action::Join { pair, side, other, other_side }
         }
         other => other,
     }

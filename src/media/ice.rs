@@ -80,7 +80,7 @@ impl Generation {
 pub struct Ice {
     newest: Generation,
     /// The one before a restart, until the newest is proven.
-    before: Option<Generation>,
+    before: Option<Box<Generation>>,
     /// The far side has restarted, and we have not yet.
     answer_due: bool,
     sockets: SmallVec<[(SocketId, SocketAddr); 4]>,
@@ -120,7 +120,7 @@ impl Ice {
 
     /// Our user fragments: how checks find the leg.
     pub fn ufrags(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.newest).chain(&self.before).map(|generation| generation.local.ufrag.as_str())
+        std::iter::once(&self.newest).chain(self.before.as_deref()).map(|generation| generation.local.ufrag.as_str())
     }
 
     /// Our credentials from now on. Answers a user fragment that nobody was told of by then, if there was one.
@@ -138,7 +138,7 @@ impl Ice {
         let old = std::mem::replace(&mut self.newest, Generation::new(local, remote, &self.sockets));
         self.validated.iter_mut().for_each(|known| known.current = false);
         if old.proven || self.before.is_none() {
-            self.before = Some(old);
+            self.before = Some(Box::new(old));
             return None;
         }
         // Restarted once more before the last one was proven: that one is given up.
@@ -197,7 +197,7 @@ impl Ice {
         let nominated = message.use_candidate();
         let named = message.split_username()?;
         let is_old = !self.newest.is_named(named) && self.before.as_ref().is_some_and(|before| before.is_named(named));
-        let generation = self.before.as_mut().filter(|_| is_old).unwrap_or(&mut self.newest);
+        let generation = self.before.as_deref_mut().filter(|_| is_old).unwrap_or(&mut self.newest);
         let claimed = named.1.to_owned();
         if generation.agent.remote_candidates().count() >= AGENT_REMOTES {
             generation.agent = agent(&generation.local, generation.remote.as_ref(), &self.sockets);

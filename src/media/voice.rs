@@ -205,6 +205,9 @@ impl Voice {
         }
         if self.is_playing() || self.is_busy() {
             self.start(now, timestamp);
+        } else {
+            // Others send from here on; whoever plays next follows them.
+            self.clock = None;
         }
     }
 
