@@ -7,7 +7,7 @@
 //! | answer | when |
 //! |---|---|
 //! | 200 | a device of the addressee has it, or the peer that the dialplan names |
-//! | 202 | it is kept: no device was there, or none took it within [`ANSWER_WITHIN`], or others wait before it |
+//! | 202 | it is kept: no device that knows MESSAGE was there, or none took it within [`ANSWER_WITHIN`], or others wait before it |
 //! | the device's own 4xx or 6xx | every device refused it for good (415, 488, 603): to keep it would not help |
 //! | 413 | its body is longer than [`MessageLimits::body_bytes`] |
 //! | 480 | it may not be kept (it has expired, or says that somebody is typing, RFC 3994), or the mailbox is full |
@@ -161,9 +161,10 @@ pub struct Messenger {
     actions: VecDeque<Action>,
 }
 
-/// A refusal that no later attempt changes; any other may be due to the moment.
+/// A refusal of these words that no later attempt changes; any other may be due to the moment. A device that knows no
+/// MESSAGE (405, 501), or wants a password of us, is as good as none: the next one that registers may be a browser.
 fn is_for_good(status: u16) -> bool {
-    matches!(status, 400 | 401 | 403 | 405..=407 | 413..=416 | 420 | 488 | 493 | 501 | 505 | 513 | 600..)
+    matches!(status, 400 | 403 | 406 | 413..=416 | 420 | 488 | 493 | 505 | 513 | 600..)
 }
 
 impl Messenger {
