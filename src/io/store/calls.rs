@@ -104,7 +104,8 @@ impl Store {
     /// The database.
     pub fn trace_of(&self, call: &str) -> Result<Vec<TraceRecord>, StoreError> {
         let sql = "SELECT unix_us, call, rx, transport, local, remote, peer, bytes FROM sip_trace
-            WHERE call = ?1 OR sip_call_id IN (SELECT sip_call_id FROM sip_trace WHERE call = ?1 AND sip_call_id <> '') ORDER BY seq";
+            WHERE call = ?1 OR (call IS NULL AND sip_call_id IN
+                (SELECT sip_call_id FROM sip_trace WHERE call = ?1 AND sip_call_id <> '')) ORDER BY seq";
         let mut statement = self.db.prepare(sql)?;
         let rows = statement.query_map([call], read_trace)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -183,7 +184,7 @@ fn read_call(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
 fn insert_trace(db: &Connection, record: &TraceRecord) -> Result<(), StoreError> {
     let sql = "INSERT INTO sip_trace (unix_us, call, rx, transport, local, remote, peer, bytes, sip_call_id)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let message = Message::parse(record.bytes.clone().into(), Framing::Datagram).ok();
+    let message = Message::parse(record.bytes.clone(), Framing::Datagram).ok();
     let sip_call_id = message.as_ref().and_then(|m| m.call_id().ok()).unwrap_or_default();
     db.prepare_cached(sql)?.execute(params![
         whole(record.unix_us),
@@ -193,7 +194,7 @@ fn insert_trace(db: &Connection, record: &TraceRecord) -> Result<(), StoreError>
         record.local.to_string(),
         record.remote.to_string(),
         record.peer,
-        record.bytes,
+        &record.bytes[..],
         sip_call_id,
     ])?;
     Ok(())
@@ -211,7 +212,7 @@ fn read_trace(row: &Row<'_>) -> rusqlite::Result<TraceRecord> {
         local: address(4)?,
         remote: address(5)?,
         peer: row.get(6)?,
-        bytes: row.get(7)?,
+        bytes: row.get::<_, Vec<u8>>(7)?.into(),
     })
 }
 
@@ -273,9 +274,9 @@ mod tests {
     fn a_calls_messages_include_those_from_before_it_was_one() {
         let dir = Dir::new("before");
         let mut store = dir.open("a.org");
-        let bytes = |status: &str| format!("SIP/2.0 {status}\r\nCall-ID: of-leg-a\r\n\r\n").into_bytes();
-        let challenge = TraceRecord { call: None, bytes: bytes("401 Unauthorized"), ..message("", 1) };
-        let ringing = TraceRecord { bytes: bytes("180 Ringing"), ..message("one", 2) };
+        let bytes = |status: &str| format!("SIP/2.0 {status}\r\nCall-ID: of-leg-a\r\n\r\n");
+        let challenge = TraceRecord { call: None, bytes: bytes("401 Unauthorized").into(), ..message("", 1) };
+        let ringing = TraceRecord { bytes: bytes("180 Ringing").into(), ..message("one", 2) };
         let stray = TraceRecord { call: None, ..message("", 3) };
         store.insert_batch(&[], &[challenge.clone(), ringing.clone(), stray]).expect("kept");
         assert_eq!(store.trace_of("one").expect("read"), [challenge, ringing]);

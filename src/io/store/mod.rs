@@ -134,7 +134,7 @@ mod tests {
             local: "10.0.0.1:8443".parse().expect("an address"),
             remote: "[fd00::2]:50000".parse().expect("an address"),
             peer: "alice".to_owned(),
-            bytes: b"SIP/2.0 180 Ringing\r\n\r\n\xff".to_vec(),
+            bytes: b"SIP/2.0 180 Ringing\r\n\r\n\xff"[..].into(),
         }
     }
 }

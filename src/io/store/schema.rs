@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE accounts (
         name TEXT PRIMARY KEY,
@@ -56,6 +56,11 @@ const STEPS: [&str; 2] = [
     ) STRICT;
     CREATE INDEX messages_by_account ON messages (account, id);
     CREATE INDEX messages_by_expiry ON messages (expires_unix_ms);
+",
+    "
+    -- Messages of a call are found by the call; by Call-ID only those that came before there was one.
+    DROP INDEX sip_trace_by_sip_call_id;
+    CREATE INDEX sip_trace_by_sip_call_id ON sip_trace (sip_call_id) WHERE call IS NULL;
 ",
 ];
 
