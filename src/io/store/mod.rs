@@ -14,6 +14,7 @@ mod messages;
 mod schema;
 mod secret;
 mod thread;
+mod trace;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -23,9 +24,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use accounts::{AccountSummary, MIN_PASSWORD_CHARS, NewAccount};
-pub use calls::{CallMatch, MAX_TRACE_AGE_DAYS, MAX_TRACE_ROWS};
+pub use calls::CallMatch;
 pub use error::StoreError;
 pub use thread::{QueueFull, StoreHandle, StoreThread};
+pub use trace::{MAX_TRACE_AGE_DAYS, MAX_TRACE_ROWS};
 
 use crate::policy::account::Ha1;
 use secret::SecretKey;

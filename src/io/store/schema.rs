@@ -58,9 +58,17 @@ const STEPS: [&str; 3] = [
     CREATE INDEX messages_by_expiry ON messages (expires_unix_ms);
 ",
     "
-    -- Messages of a call are found by the call; by Call-ID only those that came before there was one.
-    DROP INDEX sip_trace_by_sip_call_id;
-    CREATE INDEX sip_trace_by_sip_call_id ON sip_trace (sip_call_id) WHERE call IS NULL;
+    -- SIP messages are kept packed from here on: see trace.rs. Those of the last days before are given up.
+    DROP TABLE sip_trace;
+    CREATE TABLE sip_messages (
+        seq INTEGER PRIMARY KEY,
+        unix_us INTEGER NOT NULL,   -- of the first
+        call TEXT,
+        sip_call_id TEXT NOT NULL,  -- of those that belong to no call
+        packed BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX sip_messages_by_call ON sip_messages (call) WHERE call IS NOT NULL;
+    CREATE INDEX sip_messages_by_sip_call_id ON sip_messages (sip_call_id) WHERE call IS NULL;
 ",
 ];
 
