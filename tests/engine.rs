@@ -320,7 +320,7 @@ fn a_call_for_which_media_has_no_room_is_refused() {
         world.run_for(Duration::from_millis(1));
     }
     let leg: LegId = *world.legs.keys().next().expect("a leg");
-    world.legs.clear();
+    world.legs.remove(&leg);
     world.input(Input::Media(MediaEvent::OpenFailed { leg, cause: ringway::plan::OpenFailure::NoPort }));
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.peers[0].outcome, Outcome::Failed(503), "{}", world.last_words());

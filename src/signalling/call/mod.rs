@@ -4,7 +4,7 @@
 //! transaction and no bytes but SDP. The engine carries its actions out.
 //!
 //! ```text
-//! Opening   media makes the caller's leg              (on_opened)
+//! Opening   media makes the leg of one who calls the gateway itself   (on_opened)
 //! Calling   branches ring, 18x go to the caller       (ring.rs, ringing.rs)
 //! Talking   two legs are joined                       (talking.rs; transfer.rs)
 //! Ending    everyone has been told; last responses and media's counts are awaited
@@ -298,10 +298,14 @@ impl Call {
         self.phase == Phase::Talking
     }
 
-    /// Asks media for the caller's leg.
-    pub fn start(&mut self, out: &mut Vec<Action>) {
+    /// Asks media for the caller's leg, and has the first devices rung: theirs come after it.
+    pub fn start(&mut self, now: Now, out: &mut Vec<Action>) {
         let caller = self.pair[0].expect("a call begins with its caller");
         self.open_media(caller, out);
+        if self.ring.is_some() {
+            self.phase = Phase::Calling;
+            self.ring_on(now, out);
+        }
     }
 
     /// Media has made a leg.
@@ -314,11 +318,7 @@ impl Call {
         opened.offer.local.addresses = addresses;
         self.set_remote(leg, out);
         if self.phase == Phase::Opening {
-            self.phase = Phase::Calling;
-            match self.demo {
-                Some(_) => self.answer_caller(leg, now, out),
-                None => self.ring_on(now, out),
-            }
+            self.answer_caller(leg, now, out);
         } else if self.replacing.iter().any(|(new, _)| *new == leg) {
             self.take_place(leg, now, out);
         } else {

@@ -44,6 +44,9 @@ impl Engine {
         }
         let trying = self.response(&arrived, 100, "").end();
         self.finish(now, &arrived, 100, trying, out);
+        if !self.config.dialplan.asks_for_account(&dialled, sender.party.caller()) {
+            return self.route(now, arrived, sender, None, out);
+        }
         // Account names are lower case; people are not.
         self.ask(Waiting::Callee { arrived, sender }, dialled.to_lowercase(), out);
     }
@@ -97,7 +100,7 @@ impl Engine {
         self.remember(key, &names);
         self.transactions.belongs_to(arrived.server, id.clone());
         tracing::debug!(call = %id, "call");
-        self.with_call(now, key, out, Call::start);
+        self.with_call(now, key, out, |call, acts| call.start(now, acts));
     }
 
     /// Makes a branch for each device of each target, and has them rung.
