@@ -27,7 +27,7 @@
 //! | [`wire`] | bytes to types and back: `sip`, `sdp`, `rtp`; no state, no clock |
 //! | [`policy`] | profiles (how a kind of peer speaks), the dialplan (where a number goes), accounts (who someone is) |
 //! | [`plan`] | all that crosses between the halves |
-//! | [`signalling`] | `transaction`, `dialog`, `registrar`, `auth`, `offer`, `call`, joined by id in `engine` |
+//! | [`signalling`] | `transaction`, `dialog`, `registrar`, `auth`, `offer`, `call`, `message`, `notifier`, joined by id in `engine` |
 //! | [`media`] | `ice`, `dtls`, `srtp`, `codec`, `rewrite`, `transcode`, `dtmf`, joined by leg in `Core` |
 //! | [`io`] | `net` (UDP, HTTPS, WebSocket, the engine's task), `worker` (the media thread), `store` (SQLite), `page` |
 //! | [`app`] | configuration, the commands of the binary, the wiring |
@@ -43,6 +43,8 @@
 //!   request in a dialog   -> dialog::Dialog::receive -> call::Call::on_*
 //!   REGISTER, INVITE      -> auth -> Output::Query -> Input::Account -> registrar | policy::dialplan::Dialplan::route
 //!                         -> two call::Leg, each with its offer::OfferAnswer -> call::Call::start
+//!   MESSAGE               -> auth -> message::Messenger -> every device of the addressee, or Output::KeepMessage -> io::store
+//!   SUBSCRIBE, PUBLISH    -> auth -> notifier::Notifier -> NOTIFY, whenever registrar, calls or store have news for it
 //!   response              -> its transaction's owner -> call::Call::on_provisional | on_answer | on_failure
 //! call::Action -> engine/act.rs writes the message -> transaction -> Output::Send
 //!              -> Output::Media(plan::MediaCommand) -> io::worker          plan::MediaEvent -> Input::Media
@@ -63,14 +65,16 @@
 //!   messages are written. So the call machine is tested without a byte, and the bytes without a call.
 //! - **Responses to a 2xx's retransmission are the transaction table's**: it keeps the ACK. The call may be gone long before
 //!   its peer stops repeating itself.
-//! - **`rusqlite` with one writer thread** rather than sqlx: one machine, no second database yet; the store's face is four
+//! - **`rusqlite` with one writer thread** rather than sqlx: one machine, no second database yet; the store's face is six
 //!   methods (`io::store::StoreHandle`), behind which another may stand.
 //! - **One media worker.** All browsers share one port, so a second worker needs packets steered to it by the leg's user
 //!   fragment; sessions are plain data that a worker owns alone, which leaves that open.
 //! - **No room for traces**: each SIP message crosses one output ([`signalling::engine::Output::Trace`]) into the store, and
 //!   `ringway ladder`, its `--pcap` and the tests all read that.
-//! - **Who has proven nothing costs no state**: a REGISTER or INVITE without a good answer to a challenge is answered 401 before
-//!   it has a transaction.
+//! - **Who has proven nothing costs no state**: a request outside a dialog without a good answer to a challenge is answered 401
+//!   before it has a transaction. A SUBSCRIBE is asked within its dialog too: its NOTIFYs go where it came from.
+//! - **The one XML document that comes in** (PUBLISH) is read by quick-xml as a stream of events, to a bounded depth and without
+//!   entities; those that go out are written by hand (`notifier/document.rs`): neither needs a tree.
 //! - **Payload types and SSRCs are plain numbers in `wire::rtp`** and newtypes in `plan`: wire may not import plan.
 
 pub mod app;

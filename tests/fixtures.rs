@@ -21,6 +21,7 @@ use ringway::base::{Now, Rng};
 use ringway::plan::{Codec, LegStats, MediaCommand, MediaEvent};
 use ringway::policy::account::{Account, Ha1};
 use ringway::signalling::engine::{Engine, Input, Output};
+use ringway::signalling::message::Waiting;
 use ringway::signalling::{Connection, ConnectionId, Flow};
 use ringway::wire::rtp::{RtpHeader, seq_diff};
 use ringway::wire::sip::digest::Credentials;
@@ -180,6 +181,10 @@ impl Replay {
                     });
                     self.input(Input::Account { query, account: Ok(account) });
                 }
+                Output::LoadMessages { query, .. } => {
+                    self.input(Input::Messages { query, waiting: Ok(Waiting::default()) });
+                }
+                Output::KeepMessage { .. } => panic!("nobody writes in these captures"),
                 Output::Media(MediaCommand::Open { leg, .. }) => {
                     self.next_port += 2;
                     let local = vec![SocketAddr::new(self.fixture.udp.ip(), self.next_port)];

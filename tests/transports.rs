@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -50,9 +50,13 @@ fn start(name: &str, ip: &str) -> Gateway {
         free_port(ip)
     );
     std::fs::write(dir.join("ringway.toml"), config).expect("written");
+    Gateway { child: serve(&dir), dir, sip, web }
+}
+
+fn serve(dir: &Path) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ringway"))
         .args(["--config", "ringway.toml", "serve"])
-        .current_dir(&dir)
+        .current_dir(dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -64,7 +68,7 @@ fn start(name: &str, ip: &str) -> Gateway {
         let _ = std::io::Read::read_to_string(&mut child.stderr.take().expect("piped"), &mut words);
         panic!("ringway does not become ready: {words}");
     }
-    Gateway { child, dir, sip, web }
+    child
 }
 
 /// A BYE of no dialog: answered 481 by its transaction, whoever sends it.
@@ -267,4 +271,62 @@ fn accounts_are_made_changed_and_removed_while_the_gateway_runs() {
     assert_eq!(register(&gateway, "new", "battery staple"), "200");
     ringway(&gateway, &["user", "remove", "alice"], "");
     assert_eq!(register(&gateway, "removed", "battery staple"), "401");
+}
+
+/// Sends a request with an account's proof: the answer to it.
+fn proven(gateway: &Gateway, socket: &UdpSocket, name: &str, method: &str, to: &str, lines: &str, body: &str) -> String {
+    let own = socket.local_addr().expect("bound");
+    let request = |n: u32, authorization: &str| {
+        format!(
+            "{method} sip:{to}net.test SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bK{method}{name}{n}\r\nMax-Forwards: 70\r\nFrom: <sip:{name}@net.test>;tag=1\r\nTo: <sip:{to}net.test>\r\nCall-ID: {method}{own}\r\nCSeq: {n} {method}\r\nContact: <sip:{name}@{own}>\r\n{authorization}{lines}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let to_register =
+        |text: String| if method == "REGISTER" { text.replace("To: <sip:net", &format!("To: <sip:{name}@net")) } else { text };
+    socket.send_to(to_register(request(1, "")).as_bytes(), gateway.sip).expect("sent");
+    let challenge = receive(socket);
+    let nonce = challenge.split("nonce=\"").nth(1).and_then(|t| t.split('"').next()).expect("a nonce").to_owned();
+    let write = |response: &str| {
+        format!(
+            "Digest username=\"{name}\", realm=\"net.test\", nonce=\"{nonce}\", uri=\"sip:{to}net.test\", algorithm=MD5, qop=auth, cnonce=\"c\", nc=00000001, response=\"{response}\""
+        )
+    };
+    let draft = Credentials::parse(write("0").as_bytes()).expect("well formed");
+    let ha1 = Algorithm::Md5.hash_hex(format!("{name}:net.test:correct horse").as_bytes());
+    let proof = format!("Authorization: {}\r\n", write(&draft.expected_response(Algorithm::Md5, &ha1, method)));
+    socket.send_to(to_register(request(2, &proof)).as_bytes(), gateway.sip).expect("sent");
+    receive(socket)
+}
+
+/// alice               gateway               bob
+///   MESSAGE, MESSAGE ->
+///   <------------- 202    stops, and starts anew
+///                         <------ REGISTER
+///                         MESSAGE, and the next once it is taken ->
+#[test]
+fn a_message_outlives_the_gateway_until_its_addressee_comes() {
+    let mut gateway = start("kept", "127.0.0.1");
+    for name in ["alice", "bob"] {
+        ringway(&gateway, &["user", "add", name, "--password-stdin"], "correct horse\n");
+    }
+    let words = ["grüß dich 🎧\r\n", "und noch etwas"];
+    for text in words {
+        let answer = proven(&gateway, &udp(&gateway), "alice", "MESSAGE", "bob@", "Content-Type: text/plain\r\n", text);
+        assert!(answer.starts_with("SIP/2.0 202 "), "{answer}");
+    }
+    gateway.child.kill().expect("killed");
+    gateway.child.wait().expect("gone");
+    gateway.child = serve(&gateway.dir);
+    let socket = udp(&gateway);
+    let answer = proven(&gateway, &socket, "bob", "REGISTER", "", "", "");
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    for text in words {
+        let message = receive(&socket);
+        assert!(message.starts_with("MESSAGE sip:bob@") && message.ends_with(&format!("\r\n\r\n{text}")), "{message}");
+        let names = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let lines: Vec<&str> = message.split("\r\n").filter(|line| names.iter().any(|name| line.starts_with(name))).collect();
+        let ok = format!("SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n", lines.join("\r\n"));
+        socket.send_to(ok.as_bytes(), gateway.sip).expect("sent");
+    }
 }

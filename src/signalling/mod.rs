@@ -6,6 +6,8 @@ pub mod call;
 pub mod dialog;
 pub mod engine;
 mod flow;
+pub mod message;
+pub mod notifier;
 pub mod offer;
 pub mod record;
 pub mod registrar;

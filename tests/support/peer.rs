@@ -2,6 +2,8 @@
 //! somebody else's idea of the RFCs and not its own. It can have several calls, put them on hold, transfer them, be away and
 //! come back.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -175,6 +177,14 @@ pub struct Peer {
     /// The SDP that the other side gave last.
     pub heard_sdp: Option<String>,
     pub calls: Vec<Call>,
+    /// Does not answer challenges to what it asks beside its calls.
+    pub stubborn: bool,
+    /// What it asked beside its calls.
+    pub asks: Vec<beside::Ask>,
+    /// What it was told beside its calls: MESSAGE and NOTIFY.
+    pub heard: Vec<Message>,
+    /// How it answers those.
+    pub answers_with: u16,
     out: Vec<Vec<u8>>,
     clients: BTreeMap<String, Client>,
     unacked: BTreeMap<(String, u32), Unacked>,
@@ -210,6 +220,10 @@ impl Peer {
             provisionals: Vec::new(),
             heard_sdp: None,
             calls: Vec::new(),
+            stubborn: false,
+            asks: Vec::new(),
+            heard: Vec::new(),
+            answers_with: 200,
             out: Vec::new(),
             clients: BTreeMap::new(),
             unacked: BTreeMap::new(),
@@ -298,12 +312,13 @@ impl Peer {
         });
         let unacked = self.unacked.values().map(|u| if self.websocket { u.until } else { u.next });
         let calls = self.calls.iter().flat_map(|c| [c.answer_at, c.hang_up_at, c.cancel_at, c.stop_at, c.reinvite_at]).flatten();
-        clients.chain(unacked).chain(calls).min()
+        clients.chain(unacked).chain(calls).chain(self.next_ask()).min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.retransmit(now);
+        self.on_ask_timeout(now);
         for at in 0..self.calls.len() {
             let due = |timer: &mut Option<Instant>| timer.is_some_and(|t| t <= now) && timer.take().is_some();
             let call = &mut self.calls[at];
@@ -606,6 +621,9 @@ impl Peer {
         let cseq = response.cseq().expect("CSeq");
         let method = Method::of(cseq.method);
         let branch = response.via().expect("Via").branch().expect("a branch").to_owned();
+        if self.on_ask_response(response, &branch) {
+            return;
+        }
         let key = if method == Method::Cancel { format!("{branch} CANCEL") } else { branch };
         let call_id = response.call_id().expect("Call-ID").to_owned();
         let acked = (call_id.clone(), cseq.number);
@@ -820,6 +838,9 @@ impl Peer {
         if let Some(last) = self.answered.get(&key) {
             let last = last.clone();
             return self.send(last);
+        }
+        if method == Method::Message || (method == Method::Notify && self.at(&call_id).is_none()) {
+            return self.on_beside(request, key);
         }
         if method == Method::Invite && !text(request, HeaderName::To).contains("tag=") {
             return self.on_invite(request, &branch);

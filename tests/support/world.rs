@@ -13,6 +13,7 @@ use ringway::policy::dialplan::{self, Dialplan};
 use ringway::policy::profile::{self, DigestAlgorithm, Profile};
 use ringway::signalling::call::CallTimes;
 use ringway::signalling::engine::{Engine, EngineConfig, Input, Output, Peer as TrustedPeer};
+use ringway::signalling::message::{KeepError, Kept, KeptLetter, Letter, MAX_KEPT, Waiting};
 use ringway::signalling::record::{CallRecord, TraceRecord};
 use ringway::signalling::registrar::RegistrarLimits;
 use ringway::signalling::{Connection, ConnectionId, Flow};
@@ -20,6 +21,8 @@ use ringway::wire::sdp::Fingerprint;
 
 use super::peer::Peer;
 
+/// How long the store takes to answer.
+const STORE: Duration = Duration::from_millis(2);
 pub const GATEWAY: &str = "10.0.0.1:5060";
 
 /// What the network does to each datagram.
@@ -70,6 +73,9 @@ pub struct World {
     pub remotes: Vec<(LegId, LegRemote)>,
     /// All keys that media was told to press.
     pub keys: Vec<(LegId, u8, u32)>,
+    /// What the store keeps, by account.
+    pub kept: BTreeMap<String, Vec<KeptLetter>>,
+    letters: u64,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
     serial: u64,
@@ -118,6 +124,8 @@ impl World {
             paths: Vec::new(),
             remotes: Vec::new(),
             keys: Vec::new(),
+            kept: BTreeMap::new(),
+            letters: 0,
             rng,
             events: BTreeMap::new(),
             serial: 0,
@@ -228,11 +236,31 @@ impl World {
                     let at = self.now.mono + Duration::from_millis(2);
                     self.schedule(at, Event::ToEngine(Input::Account { query, account: Ok(account) }));
                 }
+                Output::KeepMessage { query, account, letter } => {
+                    let kept = self.keep(account, *letter);
+                    self.schedule(self.now.mono + STORE, Event::ToEngine(Input::MessageKept { query, kept }));
+                }
+                Output::LoadMessages { query, account, taken } => {
+                    let kept = self.kept.entry(account).or_default();
+                    kept.retain(|letter| Some(letter.id) != taken && letter.letter.expires_unix_ms > self.now.unix_ms());
+                    let waiting = Waiting { oldest: kept.first().cloned(), count: kept.len() as u32 };
+                    self.schedule(self.now.mono + STORE, Event::ToEngine(Input::Messages { query, waiting: Ok(waiting) }));
+                }
                 Output::Media(command) => self.on_media(command),
                 Output::Record(record) => self.records.push(*record),
                 Output::Trace(record) => self.ladder.push(*record),
             }
         }
+    }
+
+    fn keep(&mut self, account: String, letter: Letter) -> Result<Kept, KeepError> {
+        let kept = self.kept.entry(account).or_default();
+        if kept.len() >= MAX_KEPT as usize {
+            return Err(KeepError::Full);
+        }
+        self.letters += 1;
+        kept.push(KeptLetter { id: self.letters, letter });
+        Ok(Kept { id: self.letters, count: kept.len() as u32 })
     }
 
     /// A media half that makes what it is asked for, after a millisecond.
@@ -402,11 +430,13 @@ impl World {
         text
     }
 
-    /// Nothing is left behind: no call, dialog, transaction, question, timer or session.
+    /// Nothing is left behind: no call, dialog, transaction, question, timer or session; no subscription, publication or
+    /// message under way.
     pub fn nothing_left(&self) -> bool {
         let census = self.engine.census();
-        let empty = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers == 0;
-        empty && self.legs.is_empty()
+        let calls = census.calls + census.dialogs + census.transactions + census.waiting + census.call_timers;
+        let beside = census.subscriptions + census.publications + census.messages;
+        calls + beside == 0 && self.legs.is_empty()
     }
 
     /// Which peer, and which of its calls, a leg is: its SDP says where its media is.

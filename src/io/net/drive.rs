@@ -10,8 +10,8 @@ use crate::base::Now;
 use crate::io::store::{StoreError, StoreHandle};
 use crate::io::worker::Worker;
 use crate::plan::{MediaCommand, MediaEvent};
-use crate::policy::account::Account;
 use crate::signalling::engine::{Engine, Input, Output, QueryId, Unavailable};
+use crate::signalling::message::{KeepError, Letter};
 use crate::signalling::{ConnectionId, Flow};
 
 /// How long calls may take to end when the gateway stops.
@@ -35,8 +35,6 @@ pub struct Driver {
     pub store: StoreHandle,
 }
 
-type Answer = (QueryId, Result<Option<Account>, Unavailable>);
-
 /// The running state beside the engine.
 struct Running {
     engine: Engine,
@@ -44,9 +42,9 @@ struct Running {
     connections: BTreeMap<ConnectionId, mpsc::Sender<Bytes>>,
     worker: Worker,
     store: StoreHandle,
-    answers: mpsc::Sender<Answer>,
-    /// Questions that the store had no room for, to be answered at once.
-    refused: Vec<QueryId>,
+    answers: mpsc::Sender<Input>,
+    /// What the engine hears instead of the answers that the store had no room to give.
+    refused: Vec<Input>,
     out: Vec<Output>,
 }
 
@@ -76,7 +74,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             biased;
             _ = &mut stop => break,
             Some(event) = media.recv() => running.input(Input::Media(event)),
-            Some((query, account)) = answered.recv() => running.input(Input::Account { query, account }),
+            Some(answer) = answered.recv() => running.input(answer),
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
         }
@@ -134,8 +132,8 @@ impl Running {
             for output in std::mem::take(&mut self.out) {
                 self.carry_out(output);
             }
-            let Some(query) = self.refused.pop() else { return };
-            self.engine.handle(now(), Input::Account { query, account: Err(Unavailable) }, &mut self.out);
+            let Some(refusal) = self.refused.pop() else { return };
+            self.engine.handle(now(), refusal, &mut self.out);
         }
     }
 
@@ -156,6 +154,8 @@ impl Running {
             }
             Output::Media(command) => self.command(command),
             Output::Query { query, name_or_number } => self.ask(query, name_or_number),
+            Output::KeepMessage { query, account, letter } => self.keep(query, account, *letter),
+            Output::LoadMessages { query, account, taken } => self.load(query, account, taken),
             Output::Record(record) => {
                 tracing::info!(call = %record.id, status = record.status, ended = %record.ended_by, "call ended");
                 self.store.record(*record);
@@ -185,10 +185,41 @@ impl Running {
                     Unavailable
                 }),
             };
-            let _ = answers.blocking_send((QueryId(token), account));
+            let _ = answers.blocking_send(Input::Account { query: QueryId(token), account });
         });
         if asked.is_err() {
-            self.refused.push(query);
+            self.refused.push(Input::Account { query, account: Err(Unavailable) });
+        }
+    }
+
+    fn keep(&mut self, query: QueryId, account: String, letter: Letter) {
+        let answers = self.answers.clone();
+        let asked = self.store.keep(query.0, account, letter, move |token, kept| {
+            let kept = match kept {
+                Ok(kept) => kept.ok_or(KeepError::Full),
+                Err(error) => {
+                    tracing::error!(%error, "a message could not be kept");
+                    Err(KeepError::Unavailable)
+                }
+            };
+            let _ = answers.blocking_send(Input::MessageKept { query: QueryId(token), kept });
+        });
+        if asked.is_err() {
+            self.refused.push(Input::MessageKept { query, kept: Err(KeepError::Unavailable) });
+        }
+    }
+
+    fn load(&mut self, query: QueryId, account: String, taken: Option<u64>) {
+        let answers = self.answers.clone();
+        let asked = self.store.waiting(query.0, account, taken, move |token, waiting| {
+            let waiting = waiting.map_err(|error| {
+                tracing::error!(%error, "kept messages could not be read");
+                Unavailable
+            });
+            let _ = answers.blocking_send(Input::Messages { query: QueryId(token), waiting });
+        });
+        if asked.is_err() {
+            self.refused.push(Input::Messages { query, waiting: Err(Unavailable) });
         }
     }
 }

@@ -76,12 +76,15 @@ impl Store {
         if changed == 0 { Err(StoreError::NoSuchAccount(name.to_owned())) } else { Ok(()) }
     }
 
-    /// Removes an account; its calls stay on record.
+    /// Removes an account and the messages that wait for it; its calls stay on record.
     ///
     /// # Errors
     /// No such account.
     pub fn remove_account(&mut self, name: &str) -> Result<(), StoreError> {
-        let removed = self.db.execute("DELETE FROM accounts WHERE name = ?1", [name])?;
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let removed = transaction.execute("DELETE FROM accounts WHERE name = ?1", [name])?;
+        transaction.execute("DELETE FROM messages WHERE account = ?1", [name])?;
+        transaction.commit()?;
         if removed == 0 { Err(StoreError::NoSuchAccount(name.to_owned())) } else { Ok(()) }
     }
 

@@ -136,7 +136,7 @@ impl Store {
 }
 
 /// SQLite's whole numbers are signed; no time or count here comes near their end.
-fn whole(value: u64) -> i64 {
+pub(super) fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

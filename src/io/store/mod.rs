@@ -1,4 +1,5 @@
-//! What outlives the process: accounts, calls, and the SIP messages of the recent past, in one SQLite file.
+//! What outlives the process: accounts, calls, messages that wait for their addressee, and the SIP messages of the recent
+//! past, in one SQLite file.
 //!
 //! [`Store`] is the open database: the command line uses it as it is, while the gateway runs or not (SQLite's write-ahead
 //! log lets one writer and many readers work at once). In the gateway one thread owns it ([`StoreThread`]): requests come
@@ -9,6 +10,7 @@
 mod accounts;
 mod calls;
 mod error;
+mod messages;
 mod schema;
 mod secret;
 mod thread;

@@ -4,7 +4,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE accounts (
         name TEXT PRIMARY KEY,
         number TEXT UNIQUE,
@@ -42,7 +43,21 @@ const STEPS: [&str; 1] = ["
     ) STRICT;
     CREATE INDEX sip_trace_by_call ON sip_trace (call) WHERE call IS NOT NULL;
     CREATE INDEX sip_trace_by_sip_call_id ON sip_trace (sip_call_id);
-"];
+",
+    "
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used twice: their order is that of arrival
+        account TEXT NOT NULL,
+        sender TEXT NOT NULL,
+        content_type TEXT NOT NULL,
+        body BLOB NOT NULL,
+        received_unix_ms INTEGER NOT NULL,
+        expires_unix_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX messages_by_account ON messages (account, id);
+    CREATE INDEX messages_by_expiry ON messages (expires_unix_ms);
+",
+];
 
 /// Brings the database to the newest version.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use std::{fmt, io};
 
 use super::{MAX_TRACE_ROWS, Store, StoreError};
 use crate::policy::account::Account;
+use crate::signalling::message::{Kept, Letter, Waiting};
 use crate::signalling::record::{CallRecord, TraceRecord};
 
 const QUEUE: usize = 8192;
@@ -34,10 +35,12 @@ impl fmt::Display for QueueFull {
 
 impl std::error::Error for QueueFull {}
 
-type Reply = Box<dyn FnOnce(u64, Result<Option<Account>, StoreError>) + Send>;
+type Reply<T> = Box<dyn FnOnce(u64, Result<T, StoreError>) + Send>;
 
 enum Request {
-    Account { token: u64, wanted: String, reply: Reply },
+    Account { token: u64, wanted: String, reply: Reply<Option<Account>> },
+    Keep { token: u64, account: String, letter: Box<Letter>, reply: Reply<Option<Kept>> },
+    Waiting { token: u64, account: String, taken: Option<u64>, reply: Reply<Waiting> },
     Record(Box<CallRecord>),
     Trace(TraceRecord),
     Stop,
@@ -94,6 +97,36 @@ impl StoreHandle {
         reply: impl FnOnce(u64, Result<Option<Account>, StoreError>) + Send + 'static,
     ) -> Result<(), QueueFull> {
         let request = Request::Account { token, wanted: name_or_number, reply: Box::new(reply) };
+        self.queue.try_send(request).map_err(|_| QueueFull)
+    }
+
+    /// Keeps a letter for an account (none: it has too many); `reply` as for [`StoreHandle::account`].
+    ///
+    /// # Errors
+    /// The queue is full: `reply` will not be called.
+    pub fn keep(
+        &self,
+        token: u64,
+        account: String,
+        letter: Letter,
+        reply: impl FnOnce(u64, Result<Option<Kept>, StoreError>) + Send + 'static,
+    ) -> Result<(), QueueFull> {
+        let request = Request::Keep { token, account, letter: Box::new(letter), reply: Box::new(reply) };
+        self.queue.try_send(request).map_err(|_| QueueFull)
+    }
+
+    /// Removes the letter that was `taken`, and asks what waits for the account then; `reply` as for [`StoreHandle::account`].
+    ///
+    /// # Errors
+    /// The queue is full: `reply` will not be called.
+    pub fn waiting(
+        &self,
+        token: u64,
+        account: String,
+        taken: Option<u64>,
+        reply: impl FnOnce(u64, Result<Waiting, StoreError>) + Send + 'static,
+    ) -> Result<(), QueueFull> {
+        let request = Request::Waiting { token, account, taken, reply: Box::new(reply) };
         self.queue.try_send(request).map_err(|_| QueueFull)
     }
 
@@ -157,6 +190,8 @@ impl Writer {
             for request in std::iter::once(first).chain(requests.try_iter().take(BATCH)) {
                 match request {
                     Request::Account { token, wanted, reply } => reply(token, self.store.account_by_name_or_number(&wanted)),
+                    Request::Keep { token, account, letter, reply } => reply(token, self.store.keep_message(&account, &letter)),
+                    Request::Waiting { token, account, taken, reply } => reply(token, self.waiting(&account, taken)),
                     Request::Record(record) => calls.push(*record),
                     Request::Trace(record) => {
                         self.counts.queued_trace.fetch_sub(1, Ordering::Relaxed);
@@ -192,13 +227,28 @@ impl Writer {
         }
     }
 
+    fn waiting(&mut self, account: &str, taken: Option<u64>) -> Result<Waiting, StoreError> {
+        if let Some(id) = taken {
+            self.store.drop_message(account, id)?;
+        }
+        self.store.waiting_messages(account, unix_us() / 1_000)
+    }
+
     fn prune(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        if let Err(error) = self.store.prune_trace(unix_us, MAX_TRACE_ROWS) {
+        if let Err(error) = self.store.prune_trace(unix_us(), MAX_TRACE_ROWS) {
             tracing::error!(%error, "old SIP messages were not removed");
         }
+        match self.store.prune_messages(unix_us() / 1_000) {
+            Ok(0) => {}
+            Ok(messages) => tracing::warn!(messages, "messages that nobody came for were removed"),
+            Err(error) => tracing::error!(%error, "old messages were not removed"),
+        }
     }
+}
+
+fn unix_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -208,10 +258,6 @@ mod tests {
     use super::*;
     use crate::io::store::NewAccount;
     use crate::io::store::tests::{Dir, call, message};
-
-    fn now_us() -> u64 {
-        u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros()).expect("before 586524")
-    }
 
     #[test]
     fn questions_are_answered_and_stop_writes_all_that_is_queued() {
@@ -228,7 +274,7 @@ mod tests {
         handle.account(8, "999".to_owned(), reply).expect("room");
         assert_eq!(answers.recv().expect("an answer"), (7, Some("alice".to_owned())));
         assert_eq!(answers.recv().expect("an answer"), (8, None));
-        let now = now_us();
+        let now = unix_us();
         for n in 0..2000 {
             handle.trace(message("aaaabbbbcccc", now + n));
         }
@@ -255,7 +301,7 @@ mod tests {
         };
         handle.account(1, "x".to_owned(), hold).expect("room");
         begun.recv().expect("the thread is busy");
-        let now = now_us();
+        let now = unix_us();
         for n in 0..QUEUE as u64 {
             handle.trace(message("aaaabbbbcccc", now + n));
         }

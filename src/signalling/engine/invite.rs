@@ -19,14 +19,14 @@ use crate::signalling::record::{CallRecord, LegMedia};
 use crate::wire::sip::{Message, escape_user, quote};
 
 /// Where a branch goes, before there is a leg.
-struct Destination {
+pub(super) struct Destination {
     who: String,
     party: Party,
     instance: Option<String>,
-    flow: Flow,
+    pub(super) flow: Flow,
     profile: Profile,
     /// The Request-URI.
-    uri: String,
+    pub(super) uri: String,
     /// To, without tag.
     to: String,
 }
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// The devices of a target.
-    fn destinations(&self, target: &Target) -> Vec<Destination> {
+    pub(super) fn destinations(&self, target: &Target) -> Vec<Destination> {
         match target {
             Target::Account(name) => self.destinations_of_account(name),
             Target::Peer { peer, number } => self.destination_of_peer(peer, number).into_iter().collect(),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Input::Message -> screen (grammar, 400 505 483 416 420) -> transaction table (a retransmission stops here)
-//!   request:  in a dialog -> dialog -> call          | outside: authenticate -> registrar | route -> call
+//!   request:  in a dialog -> dialog -> call          | outside: authenticate -> registrar | route -> call | beside.rs
 //!   response: its transaction's owner -> call
 //! Action (call) -> SIP message -> transaction table -> Output::Send
 //! ```
@@ -11,13 +11,18 @@
 //! What is asked for (an account) and what is commanded (media) are outputs; answers and events come back as inputs.
 
 mod act;
+mod beside;
+mod census;
 mod config;
 mod in_dialog;
 mod invite;
 mod keys;
+mod message;
+mod notify;
 mod provisional;
 mod refer;
 mod screen;
+mod trace;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -27,6 +32,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use slotmap::SlotMap;
 
+pub use census::Census;
 pub use config::{EngineConfig, Peer};
 
 use crate::base::{DeadlineKey, Deadlines, Now, Rng};
@@ -37,10 +43,13 @@ use crate::signalling::auth::{Authenticator, Claim};
 use crate::signalling::call::session_timer;
 use crate::signalling::call::{Action, Call, CallTimer, Can, Ending, Invite, Leg, LegError, LegState, LegTimer, Refresh};
 use crate::signalling::flow::{Connection, ConnectionId, Flow};
+use crate::signalling::message::{DeliveryKey, KeepError, Kept, Letter, Waiting as WaitingLetters};
+use crate::signalling::notifier::SubscriptionKey;
 use crate::signalling::record::{CallRecord, TraceRecord};
 use crate::signalling::registrar::Registrar;
 use crate::signalling::transaction::{ClientId, Incoming, ServerId, Table, TransactionEvent, Transmit};
 use crate::wire::sip::{Framing, HeaderName, Message, Method, response_to};
+use beside::Beside;
 use screen::Waiting;
 
 slotmap::new_key_type! {
@@ -85,6 +94,20 @@ pub enum Input {
         /// The account of that name or number, if there is one.
         account: Result<Option<Account>, Unavailable>,
     },
+    /// The store has kept a message, or has not.
+    MessageKept {
+        /// Which question.
+        query: QueryId,
+        /// Under which id.
+        kept: Result<Kept, KeepError>,
+    },
+    /// The store says what waits for an account.
+    Messages {
+        /// Which question.
+        query: QueryId,
+        /// What waits.
+        waiting: Result<WaitingLetters, Unavailable>,
+    },
     /// The media half reports.
     Media(MediaEvent),
     /// The gateway stops: every call is ended.
@@ -110,6 +133,24 @@ pub enum Output {
         /// A name or number, as dialled or as a peer claims it.
         name_or_number: String,
     },
+    /// Keep a message until its addressee can be reached.
+    KeepMessage {
+        /// To answer by ([`Input::MessageKept`]).
+        query: QueryId,
+        /// Its addressee.
+        account: String,
+        /// The message.
+        letter: Box<Letter>,
+    },
+    /// Say what waits for an account.
+    LoadMessages {
+        /// To answer by ([`Input::Messages`]).
+        query: QueryId,
+        /// The account.
+        account: String,
+        /// This one was taken, and is to be removed first.
+        taken: Option<u64>,
+    },
     /// A call has ended.
     Record(Box<CallRecord>),
     /// A message was received or sent.
@@ -125,7 +166,11 @@ pub(super) enum Owner {
     Refresh(LegId),
     Bye(LegId),
     Info(LegId),
-    /// CANCEL, PRACK, NOTIFY, or the BYE to a branch that was not taken: whatever is answered, nothing follows from it.
+    /// The NOTIFY of a subscription, with its CSeq number.
+    Notify(SubscriptionKey, u32),
+    /// A message to one of its addressee's devices.
+    Letter(DeliveryKey),
+    /// CANCEL, PRACK, a transfer's NOTIFY, or the BYE to a branch that was not taken: whatever is answered, nothing follows from it.
     Aside,
 }
 
@@ -156,6 +201,7 @@ pub struct Engine {
     waiting: BTreeMap<QueryId, Waiting>,
     deadlines: Deadlines<TimerKey>,
     armed: BTreeMap<TimerKey, DeadlineKey>,
+    beside: Beside,
     /// What calls have said and has not been done yet.
     actions: VecDeque<(CallKey, Action)>,
     carrying_out: bool,
@@ -170,6 +216,7 @@ impl Engine {
     pub fn new(config: EngineConfig, mut rng: Rng) -> Self {
         Self {
             transactions: Table::new(config.max_transactions),
+            beside: Beside::new(config.domain.clone()),
             registrar: Registrar::new(config.registrar),
             authenticator: Authenticator::new(config.domain.clone(), config.nonce_lifetime, &mut rng),
             config: Arc::new(config),
@@ -199,21 +246,26 @@ impl Engine {
             Input::Closed { connection } => self.on_closed(now, connection, out),
             Input::Message { flow, bytes } => self.on_bytes(now, flow, bytes, out),
             Input::Account { query, account } => self.on_account(now, query, account, out),
+            Input::MessageKept { query, kept } => self.on_kept(now, query, kept),
+            Input::Messages { query, waiting } => self.on_waiting(now, query, waiting, out),
             Input::Media(event) => self.on_media(now, event, out),
             Input::ShutDown => self.on_shut_down(now, out),
         }
         self.in_hand = None;
+        self.tend(now, out);
     }
 
     /// The earliest deadline and its name.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        [self.transactions.poll_timeout(), self.registrar.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+        let own = [self.transactions.poll_timeout(), self.registrar.poll_timeout(), self.deadlines.next()];
+        own.into_iter().chain(self.beside.poll_timeouts()).flatten().min()
     }
 
     /// Fires all that is due.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         self.registrar.handle_timeout(now.mono);
+        self.beside.handle_timeout(now);
         let (mut events, mut sent) = (Vec::new(), Vec::new());
         self.transactions.handle_timeout(now.mono, &mut events, &mut sent);
         self.transmit(now, sent, out);
@@ -229,11 +281,13 @@ impl Engine {
                 }
             }
         }
+        self.tend(now, out);
     }
 
     fn on_closed(&mut self, now: Now, connection: ConnectionId, out: &mut Vec<Output>) {
         let flow = Flow::WebSocket(connection);
         self.registrar.flow_closed(flow);
+        self.beside.notifier.flow_closed(now.mono, flow);
         self.waiting.retain(|_, waiting| waiting.arrived().is_none_or(|arrived| arrived.flow != flow));
         let mut events = Vec::new();
         self.transactions.flow_closed(flow, &mut events);
@@ -250,6 +304,7 @@ impl Engine {
 
     /// A device has registered: legs of the same instance that it had over another flow are its own still (RFC 5626).
     fn on_registered(&mut self, now: Now, account: &str, flow: Flow, out: &mut Vec<Output>) {
+        self.reach_account(now, account, flow);
         if !flow.is_reliable() {
             return;
         }
@@ -269,6 +324,8 @@ impl Engine {
                 Owner::Bye(leg) => self.with_leg(now, leg, out, |call, _| call.on_bye_done(leg)),
                 Owner::Info(leg) => self.with_leg(now, leg, out, |call, acts| call.on_key_done(leg, acts)),
                 Owner::Refresh(leg) => self.refresh_failed(now, leg, LegError::NoResponse, session_timer::MIN_SE_SECS, out),
+                Owner::Notify(key, cseq) => self.beside.notifier.on_silence(now.mono, key, cseq),
+                Owner::Letter(key) => self.beside.messenger.on_response(now, key, 408),
                 Owner::Aside => {}
             }
         }
@@ -379,7 +436,9 @@ impl Engine {
             Owner::Refresh(leg) if status >= 200 => self.on_refresh_response(now, leg, client, response, status, out),
             Owner::Bye(leg) if status >= 200 => self.with_leg(now, leg, out, |call, _| call.on_bye_done(leg)),
             Owner::Info(leg) if status >= 200 => self.with_leg(now, leg, out, |call, acts| call.on_key_done(leg, acts)),
-            Owner::Refresh(_) | Owner::Bye(_) | Owner::Info(_) | Owner::Aside => {}
+            Owner::Notify(key, cseq) if status >= 200 => self.beside.notifier.on_response(now.mono, key, cseq, status),
+            Owner::Letter(key) => self.beside.messenger.on_response(now, key, status),
+            Owner::Refresh(_) | Owner::Bye(_) | Owner::Info(_) | Owner::Notify(..) | Owner::Aside => {}
         }
     }
 
@@ -513,28 +572,6 @@ impl Engine {
         }
     }
 
-    fn trace(&self, now: Now, flow: Flow, call: Option<Arc<str>>, rx: bool, bytes: &Bytes) -> Option<Output> {
-        let transport = match flow {
-            Flow::Udp { .. } => "udp",
-            Flow::WebSocket(id) if self.connections.get(&id)?.secure => "wss",
-            Flow::WebSocket(_) => "ws",
-        };
-        let peer = match flow {
-            Flow::Udp { remote, .. } => self.config.peer_at(remote).map(|p| p.name.as_str()),
-            Flow::WebSocket(_) => None,
-        };
-        Some(Output::Trace(Box::new(TraceRecord {
-            unix_us: u64::try_from(now.unix.as_micros()).unwrap_or(u64::MAX),
-            call: call.map(|id| id.to_string()),
-            rx,
-            transport,
-            local: self.local_of(flow)?,
-            remote: self.remote_of(flow)?,
-            peer: peer.or_else(|| self.registrar.account_of(flow)).unwrap_or_default().to_owned(),
-            bytes: blank_secrets(bytes),
-        })))
-    }
-
     fn leg(&self, leg: LegId) -> Option<&Leg> {
         Some(self.calls.get(*self.by_leg.get(&leg)?)?.leg(leg))
     }
@@ -553,6 +590,7 @@ impl Engine {
     /// Lets a call act, carries its actions out, and tidies up after it.
     fn with_call(&mut self, now: Now, key: CallKey, out: &mut Vec<Output>, act: impl FnOnce(&mut Call, &mut Vec<Action>)) {
         let Some(call) = self.calls.get_mut(key) else { return };
+        self.beside.stirred.insert(key);
         self.in_hand.get_or_insert_with(|| call.id.clone());
         let mut actions = Vec::new();
         act(call, &mut actions);
@@ -626,19 +664,6 @@ impl Engine {
         self.next_id
     }
 
-    /// What there is: for operators, and for tests that nothing is left behind.
-    #[must_use]
-    pub fn census(&self) -> Census {
-        Census {
-            calls: self.calls.len(),
-            dialogs: self.by_tag.len(),
-            transactions: self.transactions.len(),
-            waiting: self.waiting.len(),
-            bindings: self.registrar.len(),
-            call_timers: self.deadlines.len(),
-        }
-    }
-
     /// Who talks to whom, or shall: for operators, and for tests. A side is none where nobody has answered yet, or has left.
     pub fn pairs(&self) -> impl Iterator<Item = [Option<LegId>; 2]> + '_ {
         self.calls.values().map(Call::pair)
@@ -649,23 +674,6 @@ impl Engine {
     pub fn registrar(&self) -> &Registrar {
         &self.registrar
     }
-}
-
-/// How much state an engine holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Census {
-    /// Calls.
-    pub calls: usize,
-    /// Legs with a dialog or one in the making.
-    pub dialogs: usize,
-    /// Transactions, client and server.
-    pub transactions: usize,
-    /// Requests that wait for the directory.
-    pub waiting: usize,
-    /// Bindings.
-    pub bindings: usize,
-    /// Armed timers of calls.
-    pub call_timers: usize,
 }
 
 /// What a peer says that it can do beyond RFC 3261.
@@ -681,20 +689,4 @@ fn can(message: &Message) -> Can {
 /// The description that a message holds.
 fn sdp_of(message: &Message) -> Option<&[u8]> {
     message.content_type().is_some_and(|t| t.eq_ignore_ascii_case(b"application/sdp")).then(|| message.body())
-}
-
-/// The bytes with what a digest proves blanked: who sees a trace shall not be able to guess passwords offline.
-fn blank_secrets(bytes: &Bytes) -> Vec<u8> {
-    let mut copy = bytes.to_vec();
-    let Ok(message) = Message::parse(bytes.clone(), Framing::Datagram) else { return copy };
-    for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
-        for line in message.lines(name) {
-            let lower = line.to_ascii_lowercase();
-            let Some(at) = memchr::memmem::find(&lower, b"response=\"") else { continue };
-            let from = line.as_ptr() as usize - message.bytes().as_ptr() as usize + at + b"response=\"".len();
-            let Some(len) = copy.get(from..).and_then(|rest| memchr::memchr(b'"', rest)) else { continue };
-            copy[from..from + len].fill(b'x');
-        }
-    }
-    copy
 }

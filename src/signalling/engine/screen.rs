@@ -10,13 +10,15 @@ use crate::signalling::auth::Claim;
 use crate::signalling::call::Party;
 use crate::signalling::call::session_timer::{self, Asked};
 use crate::signalling::flow::Flow;
+use crate::signalling::notifier::ALLOW_EVENTS;
 use crate::signalling::registrar::RegisterError;
 use crate::signalling::transaction::{ServerId, Transmit};
 use crate::wire::sip::digest::{Algorithm, Credentials};
 use crate::wire::sip::{HeaderName, Message, Method, NameAddr, Scheme, Writer, response_to};
 
 /// What the gateway answers to; also what 405 and 501 say.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, PRACK, INFO, REFER, NOTIFY";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, PRACK, INFO, REFER, NOTIFY, SUBSCRIBE, PUBLISH, MESSAGE";
 /// Extensions that may be required of us: RFC 5626's is the registrar's.
 const SUPPORTED: [&str; 5] = ["outbound", "timer", "100rel", "replaces", "norefersub"];
 
@@ -44,6 +46,8 @@ pub(super) enum Waiting {
     Proof { arrived: Arrived, credentials: Box<Credentials>, algorithm: Algorithm },
     /// An INVITE, for the account that it dials.
     Callee { arrived: Arrived, sender: Sender },
+    /// A MESSAGE, SUBSCRIBE or PUBLISH, for the account that it names.
+    Beside { arrived: Arrived, sender: Sender },
     /// A REFER, for the account that it transfers to.
     Target { arrived: Arrived, by: LegId, number: String },
     /// A call that rings, for the account that a device of `party` redirects it to.
@@ -54,7 +58,10 @@ impl Waiting {
     /// The request that waits, if it is one.
     pub(super) fn arrived(&self) -> Option<&Arrived> {
         match self {
-            Self::Proof { arrived, .. } | Self::Callee { arrived, .. } | Self::Target { arrived, .. } => Some(arrived),
+            Self::Proof { arrived, .. }
+            | Self::Callee { arrived, .. }
+            | Self::Beside { arrived, .. }
+            | Self::Target { arrived, .. } => Some(arrived),
             Self::Redirection { .. } => None,
         }
     }
@@ -62,15 +69,17 @@ impl Waiting {
 
 impl Engine {
     /// What a request outside of any dialog brings along as proof of who sends it; none where none is needed: from a trusted
-    /// peer, and for what belongs to a transaction or dialog that has been proven.
+    /// peer, and for what belongs to a transaction or dialog that has been proven. A SUBSCRIBE or PUBLISH is an account's
+    /// wherever it comes from, and a SUBSCRIBE proves it within its dialog too: NOTIFYs go where it came from.
     pub(super) fn claim(&self, now: Now, method: Method, flow: Flow, request: &Message) -> Option<Claim> {
         let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
         let needs_proof = match method {
-            Method::Register => true,
+            Method::Subscribe => true,
+            Method::Register | Method::Publish => !in_dialog,
             Method::Ack | Method::Cancel | Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify => false,
-            _ => self.trusted_peer(flow).is_none(),
+            _ => !in_dialog && self.trusted_peer(flow).is_none(),
         };
-        if !needs_proof || in_dialog {
+        if !needs_proof {
             return None;
         }
         let lines = request.lines(HeaderName::Authorization).chain(request.lines(HeaderName::ProxyAuthorization));
@@ -99,7 +108,7 @@ impl Engine {
             let writer = headers.into_iter().fold(writer, |w, (name, value)| w.header(name, value));
             return self.finish(now, &arrived, status, writer.end(), out);
         }
-        if arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
+        if claim.is_none() && arrived.request.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_dialog_request(now, method, arrived, out);
         }
         match method {
@@ -130,9 +139,14 @@ impl Engine {
         match method {
             Method::Invite => self.look_up_callee(now, arrived, sender, out),
             Method::Options => {
-                let writer = self.response(&arrived, 200, "").header("Allow", ALLOW).header("Accept", "application/sdp");
+                let writer = self
+                    .response(&arrived, 200, "")
+                    .header("Allow", ALLOW)
+                    .header("Allow-Events", ALLOW_EVENTS)
+                    .header("Accept", "application/sdp, application/pidf+xml, text/plain");
                 self.finish(now, &arrived, 200, writer.end(), out);
             }
+            Method::Message | Method::Subscribe | Method::Publish => self.look_up_beside(now, arrived, sender, out),
             _ => {
                 let writer = self.response(&arrived, 405, "").header("Allow", ALLOW);
                 self.finish(now, &arrived, 405, writer.end(), out);
@@ -204,6 +218,7 @@ impl Engine {
                 }
             }
             Waiting::Callee { arrived, sender } => self.route(now, arrived, sender, account, out),
+            Waiting::Beside { arrived, sender } => self.on_beside(now, arrived, &sender, account, out),
             Waiting::Target { arrived, by, number } => self.on_target(now, &arrived, by, &number, account, out),
             waiting @ Waiting::Redirection { .. } => self.on_redirection(now, waiting, account, out),
         }

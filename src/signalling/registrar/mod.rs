@@ -73,13 +73,22 @@ pub struct Registrar {
     by_flow: BTreeMap<Flow, BTreeSet<String>>,
     deadlines: Deadlines<(String, Flow)>,
     refreshes: u64,
+    /// Accounts that got their first binding or lost their last one since somebody asked.
+    changed: BTreeSet<String>,
 }
 
 impl Registrar {
     /// An empty registrar.
     #[must_use]
     pub fn new(limits: RegistrarLimits) -> Self {
-        Self { limits, bindings: BTreeMap::new(), by_flow: BTreeMap::new(), deadlines: Deadlines::default(), refreshes: 0 }
+        Self {
+            limits,
+            bindings: BTreeMap::new(),
+            by_flow: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            refreshes: 0,
+            changed: BTreeSet::new(),
+        }
     }
 
     /// Carries a REGISTER for `account` out, all of it or nothing. Gives the Contact values of the 200.
@@ -150,6 +159,9 @@ impl Registrar {
             self.remove_where(account, |b| b.refreshed == oldest);
         }
         self.refreshes += 1;
+        if !self.bindings.contains_key(account) {
+            self.changed.insert(account.to_owned());
+        }
         self.by_flow.entry(flow).or_default().insert(account.to_owned());
         self.bindings.entry(account.to_owned()).or_default().push(Binding {
             contact: want.contact,
@@ -180,7 +192,13 @@ impl Registrar {
         }
         if list.is_empty() {
             self.bindings.remove(account);
+            self.changed.insert(account.to_owned());
         }
+    }
+
+    /// The accounts that may have become reachable, or unreachable, since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The bindings of an account, the one refreshed last first.
@@ -338,7 +356,11 @@ mod tests {
         let contacts: Vec<_> = registrar.bindings("a").iter().map(|b| b.contact.clone()).collect();
         assert_eq!(contacts, ["sip:a@1.2.3.3", "sip:a@1.2.3.2"]);
         assert_eq!((registrar.account_of(flow(3)), registrar.account_of(flow(1))), (Some("a"), None));
+        assert_eq!(registrar.take_changed().into_iter().collect::<Vec<_>>(), ["a"]);
         registrar.flow_closed(flow(3));
         assert_eq!((registrar.len(), registrar.account_of(flow(3))), (1, None));
+        assert!(registrar.take_changed().is_empty(), "one is left");
+        registrar.flow_closed(flow(2));
+        assert_eq!(registrar.take_changed().into_iter().collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -19,7 +19,7 @@ mod uri;
 mod write;
 
 pub use defect::{Defect, Malformed};
-pub use header::{CSeq, NameAddr, Replaces, Via};
+pub use header::{CSeq, NameAddr, Replaces, Via, date};
 pub use lex::{Params, comma_values, quote, unquote};
 pub use message::{Framing, MAX_HEADERS, MAX_MESSAGE_BYTES, Message, ParseError};
 pub use method::Method;
