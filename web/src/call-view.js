@@ -95,6 +95,8 @@ export class CallView {
     }
     const view = incoming ? 'incoming' : 'call';
     if (document.body.dataset.view !== view) this.#show(view, incoming ? 'answer' : 'hang-up');
+    // What was pressed may be gone with what it was for.
+    else if (before?.id !== call.id && document.activeElement === document.body) focus(at('mute'));
   }
 
   #showCurrent(call) {

@@ -106,6 +106,8 @@ const ON = {
   },
 
   calls(now) {
+    // What became of the last wish is of no interest with a new call.
+    if (now.calls.some(({ id }) => !latest.calls.some(call => call.id === id))) say('told');
     latest = now;
     calls.update(now, connected());
     at('chat-call').disabled = calls.busy;
@@ -135,7 +137,7 @@ const ON = {
     const reason = detail.reason && !call.since && !ours ? `${call.who}: ${detail.reason}` : detail.reason;
     if (connected()) say('notice');
     if (more) {
-      if (reason) tell(reason);
+      if (reason && !detail.said) tell(reason);
       return;
     }
     if (document.body.dataset.view === 'sign-in') return;

@@ -8,8 +8,9 @@
 //   key           {call, key}         the other side pressed a key
 //   trouble       {reason}            audio stopped; null: it came back
 //   told          {words}             what became of something that was asked for
-//   over          {call, reason, missed, ours, elsewhere}  reason: words, or null when there is nothing to explain; ours: it
-//                                     lies with this browser, not with whom it called; elsewhere: another device answered
+//   over          {call, reason, missed, ours, elsewhere, said}  reason: words, or null when there is nothing to explain; ours: it
+//                                     lies with this browser, not with whom it called; elsewhere: another device answered;
+//                                     said: the words were told already
 //   message       {who, number, text, sent}  somebody wrote
 //   presence      {number, open, words}  whether one who is watched is there; words for what they are doing, if they say so
 import JsSIP from 'jssip';
@@ -294,7 +295,7 @@ export class Phone {
     // Whom one wanted to ask does not want to, or has hung up: back to the one who waits.
     if (waiting?.established) {
       if (detail.reason) this.#told(`${call.who}: ${detail.reason.replace(/\.$/, '')} – you are talking to ${waiting.who} again.`);
-      detail = { ...detail, reason: null };
+      detail = { ...detail, said: true };
       this.resume(waiting.id);
     }
     this.#listener('over', { call: view, ...detail });

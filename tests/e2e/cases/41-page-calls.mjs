@@ -6,6 +6,7 @@ import { BrowserPeer, CHROMIUM_HZ, launchChromium } from '../lib/browsers.mjs';
 import { ANALOG_PHONE, DOMAIN, Gateway, passwordOf } from '../lib/gateway.mjs';
 import { Child } from '../lib/process.mjs';
 import { SCREENS, Softphone } from '../lib/softphone.mjs';
+import { endReason } from '../../../web/src/reasons.js';
 
 const TONE = new RegExp(`heard ${CHROMIUM_HZ} Hz`);
 const MUSIC = new RegExp(`heard (?!${CHROMIUM_HZ} Hz|silence)`);
@@ -139,10 +140,15 @@ export const cases = [
     await hall.sees(/answered/, 10_000, from);
     await alice.talks();
     await alice.picture('13-ask-first');
-    const since = hall.text.length;
+    // With alice muted, the tone that the phone hears afterwards is bob's.
+    let since = hall.text.length;
+    await alice.at('mute').click();
+    await hall.sees(/heard silence/, 10_000, since);
+    since = hall.text.length;
     await alice.at('connect').click();
     await alice.says('told', /^bob and 200 are talking to each other now\.$/);
     await alice.idle();
+    await hall.sees(TONE, 10_000, since);
     await bob.hangUp();
     await hall.sees(/has hung up/, 5_000, since);
   } },
@@ -151,6 +157,7 @@ export const cases = [
     await bobCalls(w);
     await transfer(w, '103', 'transfer-ask');
     await alice.says('told', /^103: Not reachable right now – you are talking to bob again\.$/);
+    await alice.says('recent-list', /^↗103Not reachable right now/);
     await alice.says('call-who', /^bob$/);
     await alice.says('call-state', /^$/);
     const from = hall.text.length;
@@ -200,6 +207,19 @@ export const cases = [
     await alice.hearsSpeech();
     await over(w, from);
   } },
+  { name: 'another device of alice answers: no missed call', async test({ alice, bob, chromium, gateway }) {
+    const other = await BrowserPeer.start(chromium, gateway, 'jssip', 'alice');
+    await bob.forget();
+    await bob.dial(101);
+    await other.sees(/^incoming/);
+    await alice.at('view-incoming').waitFor();
+    await other.answer();
+    await alice.idle();
+    await alice.says('recent-list', /^↙bobAnswered elsewhere/);
+    await bob.hangUp();
+    await other.sees(/^ended/);
+    await other.stop();
+  } },
   { name: 'the connection is cut: the call goes on', async test(w) {
     const { alice, hall } = w;
     await callHall(w);
@@ -237,6 +257,18 @@ export const cases = [
     await hall.sees(/hung up/, 5_000, from);
     await alice.page.goto(w.gateway.url);
     await alice.says('reason', /^Your call with 200 has ended meanwhile\.$/, 15_000);
+  } },
+  { name: 'what the gateway says when it ends a call is put in words', async test() {
+    const words = [
+      [undefined, null],
+      ['SIP;cause=200;text="Call completed elsewhere"', null],
+      ['SIP;cause=408;text="The connection was lost"', 'The other side lost its connection.'],
+      ['SIP ;cause=500 ;text="Media failed: no packet came"', 'The sound broke off.'],
+      ['SIP;cause=486;text="Transfer failed: the target is busy"', 'You were put through, but the other one is busy.'],
+      ['SIP;cause=503', 'All lines are taken at the moment. Try again soon.'],
+      ['Q.850;cause=16', null],
+    ];
+    for (const [header, expected] of words) assert.equal(endReason(header), expected, header);
   } },
   { name: 'the page had no errors', async test({ alice }) {
     assert.deepEqual(alice.errors.filter(text => !/WebSocket connection/.test(text)), []);
