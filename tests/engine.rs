@@ -57,7 +57,7 @@ fn message(bytes: &[u8]) -> Message {
 fn sent_to(world: &World, at: usize, start: &str) -> Vec<Vec<u8>> {
     let to = world.peers[at].addr;
     let sent = world.ladder.iter().filter(|t| !t.rx && t.remote == to && t.bytes.starts_with(start.as_bytes()));
-    sent.map(|t| t.bytes.clone()).collect()
+    sent.map(|t| t.bytes.to_vec()).collect()
 }
 
 fn send(world: &mut World, at: usize, text: &str) {
@@ -377,7 +377,7 @@ fn the_same_invite_by_another_way_is_a_merged_request() {
         .expect("an INVITE")
         .bytes
         .clone();
-    let again = String::from_utf8(invite).expect("text").replace("branch=z9hG4bK", "branch=z9hG4bKother");
+    let again = String::from_utf8(invite.to_vec()).expect("text").replace("branch=z9hG4bK", "branch=z9hG4bKother");
     world.deafen(0);
     send(&mut world, 0, &again);
     // Its answer to the challenge is spent: it is asked again, and goes no further.

@@ -14,6 +14,8 @@ use crate::signalling::engine::{Engine, Input, Output, QueryId, Unavailable};
 use crate::signalling::message::{KeepError, Letter};
 use crate::signalling::{ConnectionId, Flow};
 
+/// How much is done before timers are looked at again.
+const AT_ONCE: usize = 256;
 /// How long calls may take to end when the gateway stops.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -77,6 +79,18 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             Some(answer) = answered.recv() => running.input(answer),
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
+        }
+        // Under load there is more at once: going to sleep and waking up would cost more than what is done in between.
+        for _ in 0..AT_ONCE {
+            if let Ok(event) = media.try_recv() {
+                running.input(Input::Media(event));
+            } else if let Ok(answer) = answered.try_recv() {
+                running.input(answer);
+            } else if let Ok(event) = events.try_recv() {
+                running.on_event(event);
+            } else {
+                break;
+            }
         }
     }
     running.input(Input::ShutDown);

@@ -5,10 +5,10 @@
 //! three quarters of the queue, so that a flood of them shuts out neither questions nor call records.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
 use super::{MAX_TRACE_ROWS, Store, StoreError};
@@ -19,7 +19,9 @@ use crate::signalling::record::{CallRecord, TraceRecord};
 const QUEUE: usize = 8192;
 const QUEUE_FOR_TRACE: usize = QUEUE / 4 * 3;
 /// Written in one transaction at most.
-const BATCH: usize = 512;
+const BATCH: usize = 1_024;
+/// What is to be written waits for so long, that others may share its transaction: a transaction costs more than a row.
+const GATHER: Duration = Duration::from_millis(50);
 /// So many messages are written between two prunings.
 const PRUNE_EVERY: usize = 5000;
 
@@ -38,11 +40,27 @@ impl std::error::Error for QueueFull {}
 type Reply<T> = Box<dyn FnOnce(u64, Result<T, StoreError>) + Send>;
 
 enum Request {
-    Account { token: u64, wanted: String, reply: Reply<Option<Account>> },
-    Keep { token: u64, account: String, letter: Box<Letter>, reply: Reply<Option<Kept>> },
-    Waiting { token: u64, account: String, taken: Option<u64>, reply: Reply<Waiting> },
+    Account {
+        token: u64,
+        wanted: String,
+        reply: Reply<Option<Account>>,
+    },
+    Keep {
+        token: u64,
+        account: String,
+        letter: Box<Letter>,
+        reply: Reply<Option<Kept>>,
+    },
+    Waiting {
+        token: u64,
+        account: String,
+        taken: Option<u64>,
+        reply: Reply<Waiting>,
+    },
     Record(Box<CallRecord>),
     Trace(TraceRecord),
+    /// What has been gathered is due.
+    Write,
     Stop,
 }
 
@@ -182,34 +200,46 @@ struct Writer {
 }
 
 impl Writer {
+    /// Questions are answered as they come; what is to be written is gathered.
+    #[allow(clippy::disallowed_methods)]
     fn run(mut self, requests: &Receiver<Request>) {
         let (mut calls, mut trace) = (Vec::new(), Vec::new());
+        let mut write_at: Option<Instant> = None;
         self.prune();
-        while let Ok(first) = requests.recv() {
-            let mut stop = false;
-            for request in std::iter::once(first).chain(requests.try_iter().take(BATCH)) {
-                match request {
-                    Request::Account { token, wanted, reply } => reply(token, self.store.account_by_name_or_number(&wanted)),
-                    Request::Keep { token, account, letter, reply } => reply(token, self.store.keep_message(&account, &letter)),
-                    Request::Waiting { token, account, taken, reply } => reply(token, self.waiting(&account, taken)),
-                    Request::Record(record) => calls.push(*record),
-                    Request::Trace(record) => {
-                        self.counts.queued_trace.fetch_sub(1, Ordering::Relaxed);
-                        trace.push(record);
-                    }
-                    // What was queued before it has been taken already: the queue keeps its order.
-                    Request::Stop => {
-                        stop = true;
-                        break;
-                    }
-                }
+        loop {
+            let request = match write_at {
+                None => requests.recv().ok(),
+                Some(at) => match requests.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                    Ok(request) => Some(request),
+                    Err(RecvTimeoutError::Timeout) => Some(Request::Write),
+                    Err(RecvTimeoutError::Disconnected) => None,
+                },
+            };
+            let stop = matches!(request, None | Some(Request::Stop));
+            match request {
+                Some(Request::Account { token, wanted, reply }) => reply(token, self.store.account_by_name_or_number(&wanted)),
+                Some(Request::Keep { token, account, letter, reply }) => reply(token, self.store.keep_message(&account, &letter)),
+                Some(Request::Waiting { token, account, taken, reply }) => reply(token, self.waiting(&account, taken)),
+                Some(Request::Record(record)) => calls.push(*record),
+                Some(Request::Trace(record)) => trace.push(record),
+                Some(Request::Write | Request::Stop) | None => {}
             }
-            self.write(&calls, &trace);
-            calls.clear();
-            trace.clear();
+            let waits = !calls.is_empty() || !trace.is_empty();
+            let due = stop || trace.len() >= BATCH || write_at.is_some_and(|at| at <= Instant::now());
+            if waits && due {
+                self.write(&calls, &trace);
+                self.counts.queued_trace.fetch_sub(trace.len(), Ordering::Relaxed);
+                calls.clear();
+                trace.clear();
+            }
             if stop {
                 return;
             }
+            write_at = match write_at {
+                _ if calls.is_empty() && trace.is_empty() => None,
+                Some(at) => Some(at),
+                None => Some(Instant::now() + GATHER),
+            };
         }
     }
 

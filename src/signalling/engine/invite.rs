@@ -96,7 +96,7 @@ impl Engine {
         let key = self.calls.insert(Call::new(id.clone(), leg, to, self.config.times, record));
         self.remember(key, &names);
         self.transactions.belongs_to(arrived.server, id.clone());
-        tracing::info!(call = %id, "call");
+        tracing::debug!(call = %id, "call");
         self.with_call(now, key, out, Call::start);
     }
 
