@@ -47,8 +47,10 @@ pub enum Invite {
     Uas {
         /// To respond by.
         server: ServerId,
-        /// To copy the response's headers from.
-        request: Message,
+        /// To copy the response's headers from; none once it has been answered for good.
+        request: Option<Box<Message>>,
+        /// Max-Forwards for who is invited because of it.
+        max_forwards: u8,
     },
     /// We invite them.
     Uac {

@@ -78,7 +78,7 @@ impl Engine {
             self.forget_1xx(id);
         }
         let Some(leg) = self.leg(id) else { return };
-        let Invite::Uas { server, request } = &leg.invite else { return };
+        let Invite::Uas { server, request: Some(request), .. } = &leg.invite else { return };
         let (server, flow) = (*server, leg.flow);
         // Over a closed WebSocket there is nobody to answer, and no transaction.
         let Some(source) = self.remote_of(flow) else { return };

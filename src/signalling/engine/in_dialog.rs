@@ -6,7 +6,7 @@ use super::{Engine, Output, can, sdp_of};
 use crate::base::Now;
 use crate::plan::LegId;
 use crate::signalling::call::session_timer::{self, Asked, SessionTimer};
-use crate::signalling::call::{FreshIce, LegState, LegTimer, ReofferError};
+use crate::signalling::call::{FreshIce, Invite, LegState, LegTimer, ReofferError};
 use crate::signalling::dialog::DialogError;
 use crate::signalling::flow::Flow;
 use crate::signalling::transaction::T1;
@@ -29,6 +29,9 @@ impl Engine {
         let seq = ack.cseq().map(|cseq| cseq.number);
         if leg.unacked.take_if(|unacked| Ok(unacked.seq) == seq).is_none() {
             return;
+        }
+        if let Invite::Uas { request, .. } = &mut leg.invite {
+            *request = None;
         }
         self.with_leg(now, id, out, |call, acts| call.on_ack(id, sdp_of(ack), now, acts));
     }

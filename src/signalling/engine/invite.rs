@@ -119,8 +119,7 @@ impl Engine {
         let Some(waiting) = call.waiting_leg() else { return };
         let (identity, own_flow) = (waiting.identity.clone(), waiting.flow);
         let max_forwards = match &waiting.invite {
-            Invite::Uas { request, .. } => request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1),
-            Invite::Uac { max_forwards } => *max_forwards,
+            Invite::Uas { max_forwards, .. } | Invite::Uac { max_forwards } => *max_forwards,
         };
         let destinations: Vec<Destination> = stage.iter().flat_map(|target| self.destinations(target)).collect();
         // Who calls an account of its own calls its other devices.
@@ -158,7 +157,9 @@ impl Engine {
             }
         };
         let can = can(&arrived.request);
-        let invite = Invite::Uas { server: arrived.server, request: arrived.request.clone() };
+        let max_forwards = arrived.request.max_forwards().ok().flatten().unwrap_or(70).saturating_sub(1);
+        let request = Some(Box::new(arrived.request.clone()));
+        let invite = Invite::Uas { server: arrived.server, request, max_forwards };
         let invite_seq = arrived.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let timer = session_timer::grant(asked(&arrived.request), can.timer, session_expires_secs);
         let media_ip = self.media_ip(arrived.flow);

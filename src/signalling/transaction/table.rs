@@ -231,7 +231,10 @@ impl<O: Copy> Table<O> {
         for act in acts {
             match *act {
                 Act::Send => {
-                    if let Some(bytes) = server.response.clone() {
+                    // A 2xx is its owner's to keep (RFC 6026 section 7.1).
+                    let accepted = matches!(server.machine, ServerMachine::Invite(server_invite::State::Accepted));
+                    let response = if accepted { server.response.take() } else { server.response.clone() };
+                    if let Some(bytes) = response {
                         out.push(Transmit { flow: server.flow, bytes, call: server.call.clone() });
                     }
                 }
@@ -341,6 +344,10 @@ impl<O: Copy> Table<O> {
                 (acts, next == client_other::State::Terminated)
             }
         };
+        if matches!(client.machine, ClientMachine::Invite(client_invite::State::Accepted)) {
+            // It is neither sent again nor cancelled any more.
+            client.request = Bytes::new();
+        }
         let up = acts.contains(&Act::Up);
         // A 2xx again: its ACK was lost, and is sent again without troubling the owner.
         let again = client.acked_tag.is_some() && status / 100 == 2 && to_tag(response) == client.acked_tag;

@@ -74,6 +74,8 @@ impl Writer {
     pub fn end(self) -> Vec<u8> {
         let mut out = self.header("Content-Length", 0).0;
         out.extend_from_slice(b"\r\n");
+        // It is kept for half a minute, by a transaction, in case that it must be said again.
+        out.shrink_to_fit();
         out
     }
 
@@ -83,6 +85,7 @@ impl Writer {
         let mut out = self.header("Content-Type", content_type).header("Content-Length", body.len()).0;
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
+        out.shrink_to_fit();
         out
     }
 }
