@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ringway::plan::{Codec, LegRemote, Ssrc};
 use ringway::policy::profile::{MediaKind, Profile, built_in};
@@ -37,7 +38,7 @@ fn files() -> Vec<(String, PathBuf)> {
 
 struct Case {
     head: String,
-    profile: Profile,
+    profile: Arc<Profile>,
     other: Option<Codec>,
     offer: String,
     expected: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -13,14 +14,14 @@ use crate::policy::profile::{self, Profile};
 ///
 /// # Errors
 /// A file cannot be read or a key in it does not fit, or the configuration names a profile that does not exist.
-pub fn profiles(config: &Config) -> anyhow::Result<BTreeMap<String, Profile>> {
+pub fn profiles(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<Profile>>> {
     let mut all = profile::built_in();
     if let Some(dir) = &config.profiles.dir {
         let own =
             read_dir(dir).map_err(|error| config.wrong("profiles.dir", "a directory that can be read", quoted(dir, &error)))?;
         for (name, path, text) in own {
             let profile = Profile::parse(&name, &path, &text)?;
-            all.insert(name, profile);
+            all.insert(name, Arc::new(profile));
         }
     }
     let named =

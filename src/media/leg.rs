@@ -47,7 +47,8 @@ pub(super) struct Leg {
     /// Connected has been told.
     connected: bool,
     cname: String,
-    rng: Rng,
+    /// Where our source's numbers start once its SSRC is known.
+    tx_random: u64,
 }
 
 /// A believed packet.
@@ -72,24 +73,24 @@ impl Leg {
             counters: Counters::default(),
             voice: Voice::default(),
             silence: Silence::new(patience),
-            reports: Reports::default(),
+            reports: Reports::new(rng.next_u32()),
             connected: false,
             cname: rng.token(16),
-            rng,
+            tx_random: rng.next_u64(),
         }
     }
 
     /// What was agreed. Our source goes on, unless it is to be another.
     pub(super) fn set_plan(&mut self, now: Instant, plan: LegPlan) {
         if self.tx.ssrc != plan.tx_ssrc.0 {
-            self.tx = TxSource::new(plan.tx_ssrc.0, self.rng.next_u64());
+            self.tx = TxSource::new(plan.tx_ssrc.0, self.tx_random);
         }
         if self.plan != Some(plan) {
             self.silence.start(now, &plan);
         }
         self.tx.set_pace(u32::from(plan.ptime_ms) * (plan.codec.clock_hz() / 1_000));
         self.plan = Some(plan);
-        self.reports.start(now, &mut self.rng);
+        self.reports.start(now);
     }
 
     /// What is played to the far side; another leg's packets are not.
@@ -275,7 +276,7 @@ impl Leg {
         if !bye && self.reports.due().is_none_or(|due| due > now.mono) {
             return;
         }
-        self.reports.schedule(now.mono, &mut self.rng);
+        self.reports.schedule(now.mono);
         let pair = match &self.transport {
             Transport::Classic(classic) => classic.rtcp_to(),
             Transport::Browser(browser) => browser.send_pair(),

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::rewrite::TxSource;
 use super::stats::{RxSource, ticks};
-use crate::base::{Now, Rng};
+use crate::base::Now;
 use crate::wire::rtp::{CompoundWriter, Report, ReportBlock, RtcpError, SenderInfo, parse_compound};
 
 /// RFC 3550 section 6.2: five seconds, times a half to one and a half by chance.
@@ -15,6 +15,8 @@ const NTP_EPOCH_SECS: u64 = 2_208_988_800;
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     due: Option<Instant>,
+    /// Where the chance in their times comes from.
+    chance: u32,
     /// Middle bits of the far side's last SR, and when it came.
     last_sr: Option<(u32, Instant)>,
     /// RTP packets that had been sent at the last report of ours.
@@ -48,6 +50,12 @@ fn middle(ntp: u64) -> u32 {
 }
 
 impl Reports {
+    /// Reports whose times follow from `chance`.
+    #[must_use]
+    pub(super) fn new(chance: u32) -> Self {
+        Self { chance, ..Self::default() }
+    }
+
     /// When the next report is due.
     #[must_use]
     pub(super) fn due(&self) -> Option<Instant> {
@@ -55,15 +63,17 @@ impl Reports {
     }
 
     /// Sets the time of the next report.
-    pub(super) fn schedule(&mut self, now: Instant, rng: &mut Rng) {
-        let chance = (u64::from(rng.next_u32()) * INTERVAL_MS) >> 32;
+    pub(super) fn schedule(&mut self, now: Instant) {
+        // A step of a linear congruential generator: reports shall not come in step, and nothing hangs on their being guessed.
+        self.chance = self.chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let chance = (u64::from(self.chance) * INTERVAL_MS) >> 32;
         self.due = Some(now + Duration::from_millis(INTERVAL_MS / 2 + chance));
     }
 
     /// Starts the clock, if it does not run yet.
-    pub(super) fn start(&mut self, now: Instant, rng: &mut Rng) {
+    pub(super) fn start(&mut self, now: Instant) {
         if self.due.is_none() {
-            self.schedule(now, rng);
+            self.schedule(now);
         }
     }
 

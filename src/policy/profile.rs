@@ -4,6 +4,7 @@
 //! every file, and a capture in `pcap-fixtures/` that shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
@@ -116,10 +117,10 @@ impl Profile {
 
 /// The built-in profiles by name; an organisation's own files go over them by the same name.
 #[must_use]
-pub fn built_in() -> BTreeMap<String, Profile> {
+pub fn built_in() -> BTreeMap<String, Arc<Profile>> {
     let parse = |(name, file, text): (&str, &str, &str)| {
         let profile = Profile::parse(name, file, text).expect("built-in profiles are read by a test");
-        (name.to_owned(), profile)
+        (name.to_owned(), Arc::new(profile))
     };
     BUILT_IN.into_iter().map(parse).collect()
 }

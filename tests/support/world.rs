@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -88,7 +89,7 @@ pub struct World {
     out: Vec<Output>,
 }
 
-pub fn profile(name: &str) -> Profile {
+pub fn profile(name: &str) -> Arc<Profile> {
     profile::built_in().remove(name).expect("a built-in profile")
 }
 
@@ -97,7 +98,10 @@ pub fn config(peers: Vec<TrustedPeer>) -> EngineConfig {
         domain: "sim.test".into(),
         udp: vec![GATEWAY.parse().expect("an address")],
         browser: profile("jssip"),
-        phone: Profile { digest: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5], ..profile("generic-phone") },
+        phone: Arc::new(Profile {
+            digest: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+            ..Profile::clone(&profile("generic-phone"))
+        }),
         peers,
         dialplan: Dialplan::parse(dialplan::DEFAULT.0, dialplan::DEFAULT.1).expect("the built-in dialplan"),
         fingerprint: Fingerprint([7; 32]),

@@ -165,6 +165,7 @@ impl Call {
             self.tell_leg(id, &Ending::NoCommonMedia, out);
             return self.branch_failed(id, LegError::Status(488), now, out);
         }
+        leg.offer.settled();
         self.set_remote(id, out);
         self.ring.as_mut().expect("it rang").gone(id);
         self.stop_branches(true, out);

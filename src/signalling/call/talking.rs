@@ -45,6 +45,7 @@ impl Call {
             _ => {}
         }
         if !self.leg(id).offer.has_offered() {
+            self.leg_mut(id).offer.settled();
             return;
         }
         let answered = sdp.is_some_and(|sdp| self.leg_mut(id).offer.receive_answer(sdp).is_ok());

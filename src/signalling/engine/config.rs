@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::dialplan::Dialplan;
@@ -15,7 +16,7 @@ pub struct Peer {
     /// Where it is, and where it calls from.
     pub address: SocketAddr,
     /// How it speaks.
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     /// Whether it may call in without a password.
     pub trusted: bool,
 }
@@ -28,9 +29,9 @@ pub struct EngineConfig {
     /// Our UDP sockets.
     pub udp: Vec<SocketAddr>,
     /// Which profile a WebSocket has.
-    pub browser: Profile,
+    pub browser: Arc<Profile>,
     /// Which profile a device over UDP has that is no peer.
-    pub phone: Profile,
+    pub phone: Arc<Profile>,
     /// Peers by address.
     pub peers: Vec<Peer>,
     /// Where numbers go.

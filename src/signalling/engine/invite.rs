@@ -1,6 +1,7 @@
 //! An INVITE on its way to becoming a call: whom it dials, where that is, which legs it needs.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::screen::{Arrived, Sender, Waiting};
 use super::{CallKey, Engine, Output, can};
@@ -24,7 +25,7 @@ pub(super) struct Destination {
     party: Party,
     instance: Option<String>,
     pub(super) flow: Flow,
-    profile: Profile,
+    profile: Arc<Profile>,
     /// The Request-URI.
     pub(super) uri: String,
     /// To, without tag.

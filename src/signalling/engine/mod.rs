@@ -539,7 +539,7 @@ impl Engine {
         }
     }
 
-    fn profile_of(&self, flow: Flow) -> &Profile {
+    fn profile_of(&self, flow: Flow) -> &Arc<Profile> {
         match flow {
             Flow::WebSocket(_) => &self.config.browser,
             Flow::Udp { remote, .. } => self.config.peer_at(remote).map_or(&self.config.phone, |peer| &peer.profile),

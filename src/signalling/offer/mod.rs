@@ -9,6 +9,7 @@ mod remote;
 mod write;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::plan::{Codec, DtlsRole, DtmfPlan, DtmfWay, LegPlan, LegRemote, Pt, Ssrc};
 use crate::policy::profile::{Dtmf, MediaKind, Prefer, Profile};
@@ -80,7 +81,7 @@ enum State {
 /// One leg's negotiation.
 #[derive(Debug, Clone)]
 pub struct OfferAnswer {
-    profile: Profile,
+    profile: Arc<Profile>,
     /// The gateway's end.
     pub local: LocalEnd,
     state: State,
@@ -98,7 +99,7 @@ pub struct OfferAnswer {
 impl OfferAnswer {
     /// A leg of this profile with nothing said.
     #[must_use]
-    pub fn new(profile: Profile, local: LocalEnd) -> Self {
+    pub fn new(profile: Arc<Profile>, local: LocalEnd) -> Self {
         Self {
             profile,
             local,
@@ -251,6 +252,11 @@ impl OfferAnswer {
     #[must_use]
     pub fn last_local(&self) -> Option<&str> {
         self.last_local.as_deref()
+    }
+
+    /// What we said is known to have arrived: nobody will ask for it again.
+    pub fn settled(&mut self) {
+        self.last_local = None;
     }
 
     /// What the peer said of its end, for the media half.
