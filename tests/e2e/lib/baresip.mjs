@@ -17,7 +17,8 @@ async function modulePath() {
 export class Baresip {
   events = [];
 
-  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true } = {}) {
+  /** echo: plays back what it hears in place of a tone of its own. */
+  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true, echo = false } = {}) {
     const phone = new Baresip();
     phone.name = name;
     phone.hz = hz;
@@ -30,8 +31,9 @@ export class Baresip {
       'module_tmp account.so', 'module_app menu.so', 'module_app ctrl_tcp.so',
       `ctrl_tcp_listen 127.0.0.1:${control}`,
       `sip_listen ${ADDRESS}:${sip}`,
-      `audio_source aufile,${join(phone.dir, 'tone.wav')}`,
-      `audio_player aufile,${join(phone.dir, 'played.wav')}`,
+      ...(echo
+        ? ['module aubridge.so', 'audio_source aubridge,loop', 'audio_player aubridge,loop']
+        : [`audio_source aufile,${join(phone.dir, 'tone.wav')}`, `audio_player aufile,${join(phone.dir, 'played.wav')}`]),
       `snd_path ${phone.dir}`,
       'call_local_timeout 120', 'call_max_calls 4', 'audio_level no', 'rtp_stats no', 'sip_verify_server no',
     ].join('\n') + '\n');
@@ -84,9 +86,54 @@ export class Baresip {
     }
   }
 
+  rings() { return this.sees('CALL_INCOMING'); }
+  talks() { return this.sees('CALL_ESTABLISHED'); }
+  over() { return this.sees('CALL_CLOSED'); }
+
   dial(number) { this.do('dial', `sip:${number}@${DOMAIN}`); }
   answer() { this.do('accept'); }
   hangUp() { this.do('hangup'); }
+  transfer(number) { this.do('transfer', `sip:${number}@${DOMAIN}`); }
+  /** Its answer to the re-INVITE is reported as any other; the second description of the call is its. */
+  async #reinvites(command) {
+    const answers = () => this.events.filter(({ type }) => type === 'CALL_REMOTE_SDP').length;
+    const before = answers();
+    this.do(command);
+    await until(`baresip's ${command} is answered`, () => answers() > before);
+  }
+  hold() { return this.#reinvites('hold'); }
+  resume() { return this.#reinvites('resume'); }
+
+  /** Presses one key after the other, each for as long as a person would. */
+  async press(text) {
+    for (const key of text) {
+      this.do('sndcode', key);
+      await delay(350);
+    }
+  }
+
+  /** The keys that it was sent since it was last told to forget; an end is reported as one, too. */
+  keys() {
+    return this.events.filter(({ type, param }) => type === 'CALL_DTMF_START' && param !== '\u0004').map(({ param }) => param).join('');
+  }
+
+  async #recordings() {
+    const files = (await readdir(this.dir)).filter(file => /dec.*\.wav$/.test(file)).sort();
+    return Promise.all(files.map(async file => ({ file, ...readWav(await readFile(join(this.dir, file))) })));
+  }
+
+  /**
+   * What is heard from now on, as heard() gives it. After a hold of its own it records nothing more (version 1.0 sets up no
+   * filter of what it hears anew): one that holds must be started with `echo`.
+   */
+  async listen() {
+    this.heardBefore = new Map((await this.#recordings()).map(({ file, samples }) => [file, samples.length]));
+  }
+
+  async heard() {
+    const fresh = (await this.#recordings()).map(({ file, rate, samples }) => ({ rate, samples: samples.subarray(this.heardBefore.get(file) ?? 0) }));
+    return fresh.filter(({ samples }) => samples.length).at(-1) ?? { rate: 8000, samples: new Float32Array() };
+  }
 
   /** The newest recording of what was heard. */
   async recording() {
