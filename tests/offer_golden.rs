@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use ringway::plan::{Codec, LegRemote, Ssrc};
+use ringway::plan::{Codec, LegRemote, Pt, Ssrc};
 use ringway::policy::profile::{MediaKind, Profile, built_in};
 use ringway::signalling::offer::{LocalEnd, OfferAnswer, SecureEnd};
 use ringway::wire::sdp::{Fingerprint, Media, Session, Setup};
@@ -173,6 +173,17 @@ fn media_is_told_what_was_said() {
         let plan = leg.leg_plan().expect("agreed");
         assert_eq!((plan.to_string().as_str(), plan.ptime_ms, (plan.rx, plan.tx)), (line, ptime_ms, rx_tx), "{file}");
     }
+}
+
+/// Who takes telephone events at both clocks that we offered may send either.
+#[test]
+fn events_are_taken_at_both_clocks_that_were_offered() {
+    let (_, path) = files().into_iter().find(|(name, _)| name == "our_offer_to_a_browser").expect("a golden file");
+    let mut leg = Case::read(&fs::read_to_string(path).expect("a golden file")).leg();
+    let answer = leg.write_offer(&[]).replace("a=setup:actpass", "a=setup:active");
+    leg.receive_answer(answer.as_bytes()).expect("an answer");
+    let events = leg.leg_plan().expect("agreed").events.expect("telephone events");
+    assert_eq!((events.rx_pt, events.clock_hz, events.rx_other), (Pt(110), 48_000, Some((Pt(101), 8_000))));
 }
 
 #[test]

@@ -17,8 +17,7 @@ async function modulePath() {
 export class Baresip {
   events = [];
 
-  /** echo: plays back what it hears in place of a tone of its own. */
-  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true, echo = false } = {}) {
+  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true } = {}) {
     const phone = new Baresip();
     phone.name = name;
     phone.hz = hz;
@@ -31,9 +30,8 @@ export class Baresip {
       'module_tmp account.so', 'module_app menu.so', 'module_app ctrl_tcp.so',
       `ctrl_tcp_listen 127.0.0.1:${control}`,
       `sip_listen ${ADDRESS}:${sip}`,
-      ...(echo
-        ? ['module aubridge.so', 'audio_source aubridge,loop', 'audio_player aubridge,loop']
-        : [`audio_source aufile,${join(phone.dir, 'tone.wav')}`, `audio_player aufile,${join(phone.dir, 'played.wav')}`]),
+      `audio_source aufile,${join(phone.dir, 'tone.wav')}`,
+      `audio_player aufile,${join(phone.dir, 'played.wav')}`,
       `snd_path ${phone.dir}`,
       'call_local_timeout 120', 'call_max_calls 4', 'audio_level no', 'rtp_stats no', 'sip_verify_server no',
     ].join('\n') + '\n');
@@ -123,8 +121,8 @@ export class Baresip {
   }
 
   /**
-   * What is heard from now on, as heard() gives it. After a hold of its own it records nothing more (version 1.0 sets up no
-   * filter of what it hears anew): one that holds must be started with `echo`.
+   * What is heard from now on, as heard() gives it. After a hold of its own it records nothing more, also without a gateway:
+   * version 1.0 throws its recorder of what it hears away with the first such re-INVITE.
    */
   async listen() {
     this.heardBefore = new Map((await this.#recordings()).map(({ file, samples }) => [file, samples.length]));

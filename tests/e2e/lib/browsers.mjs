@@ -126,6 +126,7 @@ export class BrowserPeer {
     await this.do('resume', options);
     await this.sees(/^resumed/);
   }
+  transfer(number) { return this.do('transfer', String(number)); }
   press(text, way = 'INFO') { return this.do('keys', { text, way }); }
   /** The keys that it was told of since it was last told to forget. */
   async keys() {

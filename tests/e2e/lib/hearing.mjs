@@ -5,7 +5,7 @@ import { analyse, assertTone } from './tone.mjs';
 
 /** What of the gateway's own making a peer hears: Gateway.start({ music: MUSIC_HZ }) plays it to who is held. */
 export const MUSIC_HZ = 350;
-const LISTEN_MS = 1_800;
+const LISTEN_MS = 1_600;
 
 /** Everyone's ears at the same time: [[who, what it must hear, in Hz], …]. */
 export async function hear(expected, { ms = LISTEN_MS, seconds = 1 } = {}) {
