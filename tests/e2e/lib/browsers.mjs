@@ -76,13 +76,14 @@ export async function launchFirefox(prefs = {}) {
 
 /** A browser's page that runs `library` ('jssip' or 'sipjs') and is signed in as `name`. */
 export class BrowserPeer {
-  /** `port` is where the WebSocket is, when it is not the gateway's own. */
+  /** `port` is where the page and its WebSocket are, when it is not the gateway's own. */
   static async start(browser, gateway, library, name, { password = passwordOf(name), registered = true, instance, port } = {}) {
     const peer = new BrowserPeer();
-    Object.assign(peer, { browser, library, name, hz: browser.hz, page: await browser.newPage(), gateway });
+    Object.assign(peer, { browser, library, name, hz: browser.hz, page: await browser.newPage() });
     peer.errors = [];
     peer.page.on('pageerror', error => peer.errors.push(String(error)));
-    peer.options = { url: `wss://${ADDRESS}:${port ?? gateway.webPort}/ws`, name, password, domain: DOMAIN, instance };
+    peer.host = `${ADDRESS}:${port ?? gateway.webPort}`;
+    peer.options = { url: `wss://${peer.host}/ws`, name, password, domain: DOMAIN, instance };
     await peer.load();
     if (registered) await peer.sees(/^registered/, 15_000);
     return peer;
@@ -90,7 +91,7 @@ export class BrowserPeer {
 
   /** Loads the page, anew if it was there, and signs in. */
   async load() {
-    await this.page.goto(this.gateway.url);
+    await this.page.goto(`https://${this.host}/`);
     await this.page.evaluate(`${await bundle(this.library)};0`);
     await this.page.evaluate(options => void window.peer.start(options), this.options);
   }

@@ -8,14 +8,17 @@ export const MUSIC_HZ = 350;
 const LISTEN_MS = 1_600;
 
 /** Everyone's ears at the same time: [[who, what it must hear, in Hz], …]. */
-export async function hear(expected, { ms = LISTEN_MS, seconds = 1 } = {}) {
+export const hear = expected => hearWhile(() => delay(LISTEN_MS), expected);
+
+/** What all hear while something happens; `limits` as for assertTone(). */
+export async function hearWhile(act, expected, limits = {}) {
   await Promise.all(expected.map(([who]) => who.listen()));
-  await delay(ms);
+  await act();
   const heard = await Promise.all(expected.map(async ([who, hz]) => ({ who, hz, recording: await who.heard() })));
-  return heard.map(({ who, hz, recording }) => assertTone(`${who.name} hears`, recording, hz, { seconds }));
+  return heard.map(({ who, hz, recording }) => assertTone(`${who.name} hears`, recording, hz, { seconds: 1, ...limits }));
 }
 
-export const hearEachOther = (a, b, options) => hear([[a, b.hz], [b, a.hz]], options);
+export const hearEachOther = (a, b) => hear([[a, b.hz], [b, a.hz]]);
 
 /** There is sound, but not `hz`: music, when a tone was heard before. */
 export async function hearsOther(who, hz) {

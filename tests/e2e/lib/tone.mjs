@@ -49,10 +49,10 @@ export function analyse(samples, rate, hz) {
   return { snrDb: ratios[Math.floor(ratios.length / 2)] ?? -99, gaps, seconds: inside.length * 0.02, peakHz: best };
 }
 
-export function assertTone(who, { samples, rate }, hz, { seconds = 2 } = {}) {
+export function assertTone(who, { samples, rate }, hz, { seconds = 2, gaps = 0.05 } = {}) {
   const found = analyse(samples, rate, hz);
   const words = `${who}: ${hz} Hz at ${found.snrDb.toFixed(1)} dB over the rest, gaps ${(found.gaps * 100).toFixed(1)} %, ${found.seconds.toFixed(1)} s`;
-  if (!(found.snrDb > 20 && found.gaps < 0.05 && found.seconds >= seconds)) throw new Error(`the tone is not as it must be: ${words}`);
+  if (!(found.snrDb > 20 && found.gaps < gaps && found.seconds >= seconds)) throw new Error(`the tone is not as it must be: ${words}`);
   return words;
 }
 

@@ -88,6 +88,11 @@ window.peer = {
     return `${call_id};to-tag=${theirs};from-tag=${ours}`;
   },
   cutWebSocket: () => socket._ws.close(),
+  /** As when the browser at last finds its connection dead, which it may do long after the network has changed. */
+  giveUpWebSocket() {
+    socket.disconnect();
+    ua.transport._onDisconnect(true, 1006, '');
+  },
   /** What the browser says of its DTLS and SRTP. */
   async transport() {
     const stats = [...(await session.connection.getStats()).values()];
