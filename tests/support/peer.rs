@@ -525,7 +525,7 @@ impl Peer {
         }
     }
 
-    fn cancel(&mut self, at: usize) {
+    pub fn cancel(&mut self, at: usize) {
         // Not before a provisional response (RFC 3261 section 9.1); then at once.
         self.calls[at].cancelled = true;
         if !self.provisionals.is_empty() {
