@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ADDRESS, DOMAIN, freeTcpPort, freeUdpPort, passwordOf } from './gateway.mjs';
 import { Child, delay, until } from './process.mjs';
-import { readWav, toneWav } from './tone.mjs';
+import { keysWav, readWav, toneWav } from './tone.mjs';
 
 async function modulePath() {
   for (const dir of [process.env.BARESIP_MODULES, '/usr/lib/baresip/modules', '/usr/local/lib/baresip/modules']) {
@@ -17,13 +17,14 @@ async function modulePath() {
 export class Baresip {
   events = [];
 
-  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true } = {}) {
+  /** keys: its sound is these keys as tones and nothing else. */
+  static async start(gateway, name, { hz = 1000, keys, codec = 'PCMU', seconds = 120, register = true } = {}) {
     const phone = new Baresip();
     phone.name = name;
     phone.hz = hz;
     phone.dir = await mkdtemp(join(tmpdir(), 'ringway-baresip-'));
     const [control, sip] = [await freeTcpPort(), await freeUdpPort()];
-    await writeFile(join(phone.dir, 'tone.wav'), toneWav(hz, 8000, seconds));
+    await writeFile(join(phone.dir, 'tone.wav'), keys ? keysWav(keys, 8000, seconds, 1_500) : toneWav(hz, 8000, seconds));
     await writeFile(join(phone.dir, 'config'), [
       `module_path ${await modulePath()}`,
       'module g711.so', 'module aufile.so', 'module sndfile.so',

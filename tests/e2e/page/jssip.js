@@ -83,15 +83,20 @@ window.peer = {
   hideAddresses: () => { hidden = true; },
   /** What an INVITE says in Replaces that takes this call's place: the gateway's tag first (RFC 3891 section 3). */
   replaces() {
-    const { call_id, from_tag, to_tag } = session._request;
-    const [ours, theirs] = session.direction === 'outgoing' ? [from_tag, session._to_tag] : [session._to_tag ?? to_tag, from_tag];
-    return `${call_id};to-tag=${theirs};from-tag=${ours}`;
+    const tags = [session._from_tag, session._to_tag];
+    const [ours, theirs] = session.direction === 'outgoing' ? tags : tags.reverse();
+    return `${session._request.call_id};to-tag=${theirs};from-tag=${ours}`;
   },
   cutWebSocket: () => socket._ws.close(),
   /** As when the browser at last finds its connection dead, which it may do long after the network has changed. */
   giveUpWebSocket() {
     socket.disconnect();
     ua.transport._onDisconnect(true, 1006, '');
+  },
+  /** How much of what it has played the browser had to make up, in ms. */
+  async madeUpMs() {
+    const stats = [...(await session.connection.getStats()).values()];
+    return (stats.find(({ type }) => type === 'inbound-rtp')?.concealedSamples ?? 0) / 48;
   },
   /** What the browser says of its DTLS and SRTP. */
   async transport() {
