@@ -5,7 +5,7 @@ import { BrowserPeer, launchChromium } from '../lib/browsers.mjs';
 import { ADDRESS, Gateway, freeUdpPort } from '../lib/gateway.mjs';
 import { connect, hangUp, hearEachOther } from '../lib/hearing.mjs';
 import { delay, until } from '../lib/process.mjs';
-import { pause, recv, request, response, unproven } from '../lib/scenario.mjs';
+import { pause, recv, request, response, stream, unproven } from '../lib/scenario.mjs';
 import { at, caller } from '../lib/sipp.mjs';
 
 export const waits = true;
@@ -63,8 +63,8 @@ async function trunk({ gateway, bob, ports }, name, number, refresh) {
   const phone = await at(gateway, name, ports[name], [
     request('INVITE'), response('180 Ringing'),
     response('200 OK', { sdp: true, headers: ['Session-Expires: 90;refresher=uac', 'Require: timer', ...(name === 'updates' ? ['Allow: INVITE, ACK, BYE, CANCEL, UPDATE'] : ['Allow: INVITE, ACK, BYE, CANCEL'])] }),
-    request('ACK'), ...refresh, request('BYE'), response('200 OK', { tag: '' }),
-  ]);
+    request('ACK'), stream(), ...refresh, request('BYE'), response('200 OK', { tag: '' }),
+  ], { patienceMs: REFRESH_WITHIN_MS });
   const started = Date.now();
   try {
     await bob.forget();

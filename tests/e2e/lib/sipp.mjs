@@ -10,7 +10,7 @@ import { Wire } from './sip.mjs';
 import { toneUlaw } from './tone.mjs';
 
 /** `scenario` is the name of a file in ../sipp/, or steps of lib/scenario.mjs; `hz` is the tone that its stream() plays. */
-async function start(gateway, name, scenario, { number = '', password = passwordOf(name), port, status, hz = 500, args = [] } = {}) {
+async function start(gateway, name, scenario, { number = '', password = passwordOf(name), port, status, hz = 500, patienceMs = 20_000, args = [] } = {}) {
   const dir = await mkdtemp(join(tmpdir(), 'ringway-sipp-'));
   const text = Array.isArray(scenario) ? written(scenario) : await readFile(fileURLToPath(new URL(`../sipp/${scenario}.xml`, import.meta.url)), 'utf8');
   // sipp takes a status for a number alone, and a field only as the whole keyword.
@@ -20,7 +20,7 @@ async function start(gateway, name, scenario, { number = '', password = password
   // Two at once would take the same port.
   const rtp = await freeUdpPort() & ~1;
   const child = new Child('sipp', 'sipp', [gateway.sip, '-sf', 'scenario.xml', '-inf', 'accounts.csv', '-i', ADDRESS, '-p', String(port ?? await freeUdpPort()),
-    '-m', '1', '-nd', '-nostdin', '-recv_timeout', '20000', '-trace_err', '-error_file', 'errors', '-trace_msg', '-message_file', 'messages', '-mp', String(rtp), ...args], { cwd: dir });
+    '-m', '1', '-nd', '-nostdin', '-recv_timeout', String(patienceMs), '-trace_err', '-error_file', 'errors', '-trace_msg', '-message_file', 'messages', '-mp', String(rtp), ...args], { cwd: dir });
   return {
     child,
     /** What it has sent and received so far. */
