@@ -77,7 +77,7 @@ fn hear_each_other(world: &World, a: (usize, usize), b: (usize, usize)) -> bool 
 fn requests(world: &World, at: usize, method: &str) -> Vec<Message> {
     let to = world.peers[at].addr;
     let sent = world.ladder.iter().filter(|t| !t.rx && t.remote == to && t.bytes.starts_with(method.as_bytes()));
-    sent.map(|t| Message::parse(t.bytes.clone().into(), Framing::Datagram).expect("ours")).collect()
+    sent.map(|t| Message::parse(t.bytes.clone(), Framing::Datagram).expect("ours")).collect()
 }
 
 /// alice         gateway        bob, browser    bob, phone
@@ -247,7 +247,7 @@ fn several_early_media_are_one_answer() {
             .ladder
             .iter()
             .filter(|t| !t.rx && t.remote == addr)
-            .map(|t| Message::parse(t.bytes.clone().into(), Framing::Datagram).expect("ours"))
+            .map(|t| Message::parse(t.bytes.clone(), Framing::Datagram).expect("ours"))
             .filter(|m| m.status().is_some_and(|s| s > 100 && s < 300) && !m.body().is_empty())
             .map(|m| m.body().to_vec())
             .collect();

@@ -196,7 +196,7 @@ fn calls_and_ladders_are_shown() {
         local: "127.0.0.1:8443".parse().expect("an address"),
         remote: "127.0.0.1:50000".parse().expect("an address"),
         peer: "alice".to_owned(),
-        bytes: b"INVITE sip:200@ringway.lan SIP/2.0\r\nCall-ID: left@host\r\nCSeq: 1 INVITE\r\n\r\n".to_vec(),
+        bytes: b"INVITE sip:200@ringway.lan SIP/2.0\r\nCall-ID: left@host\r\nCSeq: 1 INVITE\r\n\r\n"[..].into(),
     };
     store.insert_batch(std::slice::from_ref(&call), &[message]).expect("kept");
     let said = dir.good(&["calls"], "");

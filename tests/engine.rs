@@ -57,7 +57,7 @@ fn message(bytes: &[u8]) -> Message {
 fn sent_to(world: &World, at: usize, start: &str) -> Vec<Vec<u8>> {
     let to = world.peers[at].addr;
     let sent = world.ladder.iter().filter(|t| !t.rx && t.remote == to && t.bytes.starts_with(start.as_bytes()));
-    sent.map(|t| t.bytes.clone()).collect()
+    sent.map(|t| t.bytes.to_vec()).collect()
 }
 
 fn send(world: &mut World, at: usize, text: &str) {
@@ -336,7 +336,7 @@ fn a_call_for_which_media_has_no_room_is_refused() {
         world.run_for(Duration::from_millis(1));
     }
     let leg: LegId = *world.legs.keys().next().expect("a leg");
-    world.legs.clear();
+    world.legs.remove(&leg);
     world.input(Input::Media(MediaEvent::OpenFailed { leg, cause: ringway::plan::OpenFailure::NoPort }));
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.peers[0].outcome, Outcome::Failed(503), "{}", world.last_words());
@@ -393,7 +393,7 @@ fn the_same_invite_by_another_way_is_a_merged_request() {
         .expect("an INVITE")
         .bytes
         .clone();
-    let again = String::from_utf8(invite).expect("text").replace("branch=z9hG4bK", "branch=z9hG4bKother");
+    let again = String::from_utf8(invite.to_vec()).expect("text").replace("branch=z9hG4bK", "branch=z9hG4bKother");
     world.deafen(0);
     send(&mut world, 0, &again);
     // Its answer to the challenge is spent: it is asked again, and goes no further.

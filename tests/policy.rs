@@ -82,6 +82,43 @@ fn an_account_rule_lets_numbers_of_no_account_pass_by() {
 }
 
 #[test]
+fn the_directory_is_asked_only_where_a_rule_looks_at_accounts() {
+    let asks = |dialled: &str| default().asks_for_account(dialled, Caller::Account("x"));
+    assert!(asks("alice") && asks("999") && !asks("600"));
+    let plan = "[[rule]]\nname = \"a\"\ndial = \"2XX\"\nto = \"account\"\n[[rule]]\nname = \"b\"\ndial = \".\"\nto = \"echo\"\n";
+    let plan = Dialplan::parse("plan.toml", plan).expect("it reads");
+    assert!(plan.asks_for_account("200", Caller::Peer("x")) && !plan.asks_for_account("300", Caller::Peer("x")));
+}
+
+#[test]
+fn a_group_rings_whom_it_names_and_goes_on_to_others() {
+    let plan = r#"
+        [[rule]]
+        name = "support"
+        dial = "300"
+        to = "group"
+        members = ["account:Alice", "peer:pbx", "peer:pbx 0"]
+        ring = "in turn"
+        ring_secs = 15
+        busy = "account:bob"
+        no_answer = "peer:pbx 1"
+
+        [[test]]
+        dial = "300"
+        expect = "group"
+    "#;
+    let plan = Dialplan::parse("plan.toml", plan).expect("it reads");
+    assert!(plan.run_tests().iter().all(|outcome| outcome.passed()));
+    let decision = plan.route(&Intent { dialled: "300", account: None, from: Caller::Account("x") });
+    let peer = |number: &str| Target::Peer { peer: "pbx".into(), number: number.into() };
+    let members = vec![Target::Account("alice".into()), peer("300"), peer("0")];
+    assert_eq!(decision.target, Target::Group { members, order: ringway::policy::dialplan::Order::InTurn });
+    assert_eq!((decision.ring_secs, decision.forward.no_answer), (Some(15), Some(peer("1"))));
+    assert_eq!(decision.forward.busy, Some(Target::Account("bob".into())));
+    assert_eq!(plan.peers_named().count(), 3, "each is looked up in the configuration");
+}
+
+#[test]
 fn each_mistake_is_named_with_its_line() {
     let rule = |lines: &str| format!("# head\n[[rule]]\nname = \"x\"\n{lines}\n");
     let cases = [
@@ -95,6 +132,9 @@ fn each_mistake_is_named_with_its_line() {
             rule("dial = \"6\"\nto = \"peer:pbx\"\nstrip = \"one\""),
             "plan.toml:6: rule.strip: expected a whole number, found \"one\"",
         ),
+        (rule("dial = \"6\"\nto = \"group\""), "plan.toml:2: rule: expected `members` (and `ring`) just beside"),
+        (rule("dial = \"6\"\nto = \"group\"\nmembers = [\"alice\"]"), "plan.toml:6: rule.members: expected \"account:NAME\""),
+        (rule("dial = \"6\"\nto = \"echo\"\nbusy = \"account:a\""), "plan.toml:2: rule: expected `ring_secs`, `busy`"),
         (rule("dail = \"6\"\nto = \"echo\""), "plan.toml:4: rule.dail: no such key; did you mean dial?"),
         (rule("dial = \"6\""), "plan.toml:2: rule.to: expected this key, found nothing"),
         (

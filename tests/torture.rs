@@ -135,8 +135,7 @@ fn answer(bytes: Bytes, websocket: bool) -> (String, Option<Message>) {
     world.deafen(at);
     world.input(ringway::signalling::engine::Input::Message { flow, bytes });
     world.run_for(std::time::Duration::from_secs(1));
-    let sent =
-        world.ladder.iter().filter(|t| !t.rx).map(|t| Message::parse(t.bytes.clone().into(), Framing::Datagram).expect("ours"));
+    let sent = world.ladder.iter().filter(|t| !t.rx).map(|t| Message::parse(t.bytes.clone(), Framing::Datagram).expect("ours"));
     match sent.filter_map(|m| Some((m.status()?, m))).find(|(status, _)| *status > 100) {
         Some((status, message)) => (status.to_string(), Some(message)),
         None => ("drop".to_owned(), None),

@@ -200,7 +200,7 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn read(record: &'a TraceRecord) -> Self {
-        let bytes = record.bytes.as_slice();
+        let bytes = &record.bytes[..];
         let body_at = bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
         let (head, body) = bytes.split_at(body_at);
         let (head, body) = (String::from_utf8_lossy(head), String::from_utf8_lossy(body));
@@ -266,7 +266,7 @@ mod tests {
             local: "10.0.0.1:5060".parse().expect("an address"),
             remote: "10.0.0.2:5060".parse().expect("an address"),
             peer: peer.to_owned(),
-            bytes: text.replace('\n', "\r\n").into_bytes(),
+            bytes: text.replace('\n', "\r\n").into(),
         }
     }
 

@@ -117,7 +117,7 @@ mod tests {
             local: local.parse().expect("an address"),
             remote: remote.parse().expect("an address"),
             peer: String::new(),
-            bytes: b"OPTIONS sip:a SIP/2.0\r\n\r\n".to_vec(),
+            bytes: b"OPTIONS sip:a SIP/2.0\r\n\r\n"[..].into(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use crate::plan::LegStats;
 
 /// A call detail record: written once, when the call has ended.
@@ -59,6 +61,6 @@ pub struct TraceRecord {
     pub remote: SocketAddr,
     /// The peer as people know it: an account, a peer's name, or empty.
     pub peer: String,
-    /// The message as it was on the wire, but with `response=` of Authorization blanked.
-    pub bytes: Vec<u8>,
+    /// The message as it was on the wire, but with `response=` of Authorization and what people write to each other blanked.
+    pub bytes: Bytes,
 }

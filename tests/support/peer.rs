@@ -121,7 +121,7 @@ impl Call {
     pub fn early_tag(&self, ladder: &[TraceRecord], addr: SocketAddr) -> Option<String> {
         let mut sent = ladder.iter().rev().filter(|t| !t.rx && t.remote == addr && t.bytes.starts_with(b"SIP/2.0 180"));
         sent.find_map(|t| {
-            let message = Message::parse(t.bytes.clone().into(), Framing::Datagram).expect("ours");
+            let message = Message::parse(t.bytes.clone(), Framing::Datagram).expect("ours");
             let own = message.call_id() == Ok(self.call_id.as_str());
             own.then(|| message.to().expect("To").tag().expect("a tag").to_owned())
         })

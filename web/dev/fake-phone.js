@@ -2,12 +2,11 @@
 export class Phone {
   constructor(listener) {
     window.fake = listener;
+    window.made = [];
   }
-  signIn() {}
-  signOut() {}
-  async call() {}
-  async answer() {}
-  hangUp() {}
-  mute() {}
-  digit() {}
+  async write() { return window.made.shift() ?? { state: 'delivered' }; }
+  leave() { return []; }
+}
+for (const name of ['signIn', 'signOut', 'call', 'answer', 'hangUp', 'hold', 'resume', 'mute', 'press', 'transfer', 'ask', 'connect', 'watch']) {
+  Phone.prototype[name] = () => {};
 }

@@ -47,26 +47,36 @@ function repeat({ bursts, hertz, gain }) {
   };
 }
 
-export const ringtone = () => repeat(RINGTONE);
+/** Quiet: beside a call that goes on. */
+export const ringtone = ({ quiet = false } = {}) => repeat(quiet ? { ...RINGTONE, gain: 0.03 } : RINGTONE);
 export const ringback = () => repeat(RINGBACK);
 
 const ROWS = [697, 770, 852, 941];
 const COLUMNS = [1209, 1336, 1477];
 
+/** A message has come. */
+export function ping() {
+  sound([880, 1320], { gain: 0.05, seconds: 0.06, fade: 0.09 });
+}
+
 /** The two pitches of a key, quietly, so that a press is heard; what the other side hears is sent as an RTP event. */
 export function keyTone(key) {
   const at = '123456789*0#'.indexOf(key);
   if (at < 0) return;
+  sound([ROWS[Math.floor(at / 3)], COLUMNS[at % 3]], { gain: 0.04, seconds: 0.1, fade: 0.015 });
+}
+
+function sound(hertz, { gain, seconds, fade }) {
   const audio = audioContext();
   const volume = audio.createGain();
-  volume.gain.value = 0.04;
-  volume.gain.setTargetAtTime(0, audio.currentTime + 0.1, 0.015);
+  volume.gain.value = gain;
+  volume.gain.setTargetAtTime(0, audio.currentTime + seconds, fade);
   volume.connect(audio.destination);
-  for (const pitch of [ROWS[Math.floor(at / 3)], COLUMNS[at % 3]]) {
+  for (const pitch of hertz) {
     const tone = audio.createOscillator();
     tone.frequency.value = pitch;
     tone.connect(volume);
     tone.start();
-    tone.stop(audio.currentTime + 0.2);
+    tone.stop(audio.currentTime + seconds + 6 * fade);
   }
 }

@@ -160,8 +160,8 @@ pub struct Calls {
     /// How long a call rings before the caller hears "no answer".
     #[serde(deserialize_with = "whole::<_, _, 5, 600>")]
     pub ring_secs: u32,
-    /// How long a call outlives its browser's WebSocket.
-    #[serde(deserialize_with = "whole::<_, _, 0, 10>")]
+    /// How long a call outlives its browser's WebSocket: long enough to reload a page, or to change the network.
+    #[serde(deserialize_with = "whole::<_, _, 0, 60>")]
     pub websocket_grace_secs: u32,
     /// A WAV file that callers on hold hear; absent: the built-in music.
     pub hold_music_file: Option<PathBuf>,
@@ -169,7 +169,7 @@ pub struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { ring_secs: 60, websocket_grace_secs: 5, hold_music_file: None }
+        Self { ring_secs: 60, websocket_grace_secs: 10, hold_music_file: None }
     }
 }
 
@@ -458,8 +458,8 @@ mod tests {
                 "2: media.rtp_ports: expected a range without media.webrtc_port (20004)",
             ),
             (
-                "domain = \"a\"\n[calls]\nwebsocket_grace_secs = 11",
-                "3: calls.websocket_grace_secs: expected a whole number 0 to 10, found 11",
+                "domain = \"a\"\n[calls]\nwebsocket_grace_secs = 61",
+                "3: calls.websocket_grace_secs: expected a whole number 0 to 60, found 61",
             ),
             (
                 "domain = \"a\"\n[media]\nrtp_timeout_secs = -1",

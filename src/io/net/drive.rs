@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -12,8 +12,15 @@ use crate::io::worker::Worker;
 use crate::plan::{MediaCommand, MediaEvent};
 use crate::signalling::engine::{Engine, Input, Output, QueryId, Unavailable};
 use crate::signalling::message::{KeepError, Letter};
+use crate::signalling::record::{CallRecord, TraceRecord};
 use crate::signalling::{ConnectionId, Flow};
 
+/// What is to be written waits no longer than this for more of it.
+const GATHER: Duration = Duration::from_millis(50);
+/// And no more of it waits than this.
+const MAX_GATHERED: usize = 2_048;
+/// How much is done before timers are looked at again.
+const AT_ONCE: usize = 256;
 /// How long calls may take to end when the gateway stops.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -45,6 +52,10 @@ struct Running {
     answers: mpsc::Sender<Input>,
     /// What the engine hears instead of the answers that the store had no room to give.
     refused: Vec<Input>,
+    /// What is to be written, gathered for a moment: a transaction costs more than what it writes.
+    calls: Vec<CallRecord>,
+    trace: Vec<TraceRecord>,
+    write_at: Option<Instant>,
     out: Vec<Output>,
 }
 
@@ -60,10 +71,21 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
     let readers: Vec<_> = udp.iter().map(|(local, socket)| udp::read(*local, socket.clone(), events_tx.clone())).collect();
     // Every question holds a place in the transaction table, which is bounded; this queue need not be longer.
     let (answers, mut answered) = mpsc::channel(QUEUE);
-    let mut running =
-        Running { engine, udp, connections: BTreeMap::new(), worker, store, answers, refused: Vec::new(), out: Vec::new() };
+    let mut running = Running {
+        engine,
+        udp,
+        connections: BTreeMap::new(),
+        worker,
+        store,
+        answers,
+        refused: Vec::new(),
+        calls: Vec::new(),
+        trace: Vec::new(),
+        write_at: None,
+        out: Vec::new(),
+    };
     loop {
-        let deadline = running.engine.poll_timeout().map(|(at, _)| at);
+        let deadline = running.engine.poll_timeout().map(|(at, _)| at).into_iter().chain(running.write_at).min();
         let timer = async {
             match deadline {
                 Some(at) => sleep_until(at.into()).await,
@@ -78,8 +100,23 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
         }
+        // Under load there is more at once: going to sleep and waking up would cost more than what is done in between.
+        for _ in 0..AT_ONCE {
+            if let Ok(event) = media.try_recv() {
+                running.input(Input::Media(event));
+            } else if let Ok(answer) = answered.try_recv() {
+                running.input(answer);
+            } else if let Ok(event) = events.try_recv() {
+                running.on_event(event);
+            } else {
+                break;
+            }
+        }
+        running.worker.wake();
+        running.gather();
     }
     running.input(Input::ShutDown);
+    running.worker.wake();
     // The last BYEs are on their way; media's last counts come for the records.
     let _ = timeout(FAREWELL, async {
         while running.engine.census().calls > 0 {
@@ -88,6 +125,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
                 Some(event) = events.recv() => running.on_event(event),
                 else => break,
             }
+            running.worker.wake();
         }
     })
     .await;
@@ -96,6 +134,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
     }
     // The store's thread may be about to answer: nobody listens any more.
     drop(answered);
+    running.write();
     running.worker.stop();
     running.store.stop();
 }
@@ -115,6 +154,24 @@ impl Running {
             NetEvent::Datagram { local, remote, bytes } => Input::Message { flow: Flow::Udp { local, remote }, bytes },
         };
         self.input(input);
+    }
+
+    /// Gives what has been gathered to the store, when it is time.
+    #[allow(clippy::disallowed_methods)]
+    fn gather(&mut self) {
+        if self.calls.is_empty() && self.trace.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let due = *self.write_at.get_or_insert(now + GATHER);
+        if due <= now || self.trace.len() >= MAX_GATHERED {
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        self.write_at = None;
+        self.store.write(std::mem::take(&mut self.calls), std::mem::take(&mut self.trace));
     }
 
     fn input(&mut self, input: Input) {
@@ -158,9 +215,9 @@ impl Running {
             Output::LoadMessages { query, account, taken } => self.load(query, account, taken),
             Output::Record(record) => {
                 tracing::info!(call = %record.id, status = record.status, ended = %record.ended_by, "call ended");
-                self.store.record(*record);
+                self.calls.push(*record);
             }
-            Output::Trace(record) => self.store.trace(*record),
+            Output::Trace(record) => self.trace.push(*record),
         }
     }
 

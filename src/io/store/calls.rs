@@ -2,13 +2,6 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError};
 use crate::signalling::record::{CallRecord, TraceRecord};
-use crate::wire::sip::{Framing, Message};
-
-/// The oldest SIP messages go when there are more than these.
-pub const MAX_TRACE_ROWS: u64 = 200_000;
-
-/// And when they are older than this.
-pub const MAX_TRACE_AGE_DAYS: u64 = 30;
 
 /// What the words of `ringway ladder` led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +35,7 @@ impl Store {
         for record in calls {
             insert_call(&transaction, record)?;
         }
-        for record in trace {
-            insert_trace(&transaction, record)?;
-        }
+        super::trace::insert(&transaction, trace)?;
         transaction.commit()?;
         Ok(())
     }
@@ -75,13 +66,13 @@ impl Store {
     /// The database.
     pub fn find_call(&self, wanted: &str) -> Result<CallMatch, StoreError> {
         let ended = "SELECT id FROM calls WHERE id = ?1 OR sip_call_id_a = ?1 OR sip_call_id_b = ?1";
-        let running = "SELECT DISTINCT call FROM sip_trace WHERE call = ?1";
+        let running = "SELECT DISTINCT call FROM sip_messages WHERE call = ?1";
         let mut ids = self.ids(&format!("{ended} UNION {running} LIMIT 10"), wanted)?;
         if ids.is_empty() && !wanted.is_empty() {
             let begins = |column: &str| format!("substr({column}, 1, length(?1)) = ?1");
             let ended = [begins("id"), begins("sip_call_id_a"), begins("sip_call_id_b")].join(" OR ");
             let running = begins("call");
-            let sql = format!("SELECT id FROM calls WHERE {ended} UNION SELECT call FROM sip_trace WHERE {running} LIMIT 10");
+            let sql = format!("SELECT id FROM calls WHERE {ended} UNION SELECT call FROM sip_messages WHERE {running} LIMIT 10");
             ids = self.ids(&sql, wanted)?;
         }
         Ok(match ids.len() {
@@ -95,43 +86,6 @@ impl Store {
         let mut statement = self.db.prepare(sql)?;
         let rows = statement.query_map([wanted], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The messages of one call, in the order in which they were seen: also those of its Call-IDs that came before there was
-    /// a call (a challenge, a second try).
-    ///
-    /// # Errors
-    /// The database.
-    pub fn trace_of(&self, call: &str) -> Result<Vec<TraceRecord>, StoreError> {
-        let sql = "SELECT unix_us, call, rx, transport, local, remote, peer, bytes FROM sip_trace
-            WHERE call = ?1 OR sip_call_id IN (SELECT sip_call_id FROM sip_trace WHERE call = ?1 AND sip_call_id <> '') ORDER BY seq";
-        let mut statement = self.db.prepare(sql)?;
-        let rows = statement.query_map([call], read_trace)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// All messages that are kept, in the order in which they were seen.
-    ///
-    /// # Errors
-    /// The database.
-    pub fn trace(&self) -> Result<Vec<TraceRecord>, StoreError> {
-        let sql = "SELECT unix_us, call, rx, transport, local, remote, peer, bytes FROM sip_trace ORDER BY seq";
-        let mut statement = self.db.prepare(sql)?;
-        let rows = statement.query_map([], read_trace)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Forgets the messages that are too many or too old; `unix_us` is now.
-    ///
-    /// # Errors
-    /// The database.
-    pub fn prune_trace(&mut self, unix_us: u64, max_rows: u64) -> Result<usize, StoreError> {
-        let oldest = unix_us.saturating_sub(MAX_TRACE_AGE_DAYS * 86_400_000_000);
-        let too_many = "DELETE FROM sip_trace WHERE seq <= (SELECT max(seq) FROM sip_trace) - ?1";
-        // Rows are in order of time, so the first of them that is young enough ends the search.
-        let too_old = "DELETE FROM sip_trace WHERE seq <
-            coalesce((SELECT seq FROM sip_trace WHERE unix_us >= ?1 ORDER BY seq LIMIT 1), 9223372036854775807)";
-        Ok(self.db.execute(too_many, [whole(max_rows)])? + self.db.execute(too_old, [whole(oldest)])?)
     }
 }
 
@@ -180,41 +134,6 @@ fn read_call(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
     })
 }
 
-fn insert_trace(db: &Connection, record: &TraceRecord) -> Result<(), StoreError> {
-    let sql = "INSERT INTO sip_trace (unix_us, call, rx, transport, local, remote, peer, bytes, sip_call_id)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let message = Message::parse(record.bytes.clone().into(), Framing::Datagram).ok();
-    let sip_call_id = message.as_ref().and_then(|m| m.call_id().ok()).unwrap_or_default();
-    db.prepare_cached(sql)?.execute(params![
-        whole(record.unix_us),
-        record.call,
-        record.rx,
-        record.transport,
-        record.local.to_string(),
-        record.remote.to_string(),
-        record.peer,
-        record.bytes,
-        sip_call_id,
-    ])?;
-    Ok(())
-}
-
-fn read_trace(row: &Row<'_>) -> rusqlite::Result<TraceRecord> {
-    let address = |column: usize| row.get::<_, String>(column)?.parse().map_err(|cause| in_column(column, cause));
-    let known = ["udp", "tcp", "tls", "ws", "wss"];
-    let transport = row.get::<_, String>(3)?;
-    Ok(TraceRecord {
-        unix_us: row.get::<_, i64>(0)?.unsigned_abs(),
-        call: row.get(1)?,
-        rx: row.get(2)?,
-        transport: known.into_iter().find(|known| *known == transport).unwrap_or("unknown"),
-        local: address(4)?,
-        remote: address(5)?,
-        peer: row.get(6)?,
-        bytes: row.get(7)?,
-    })
-}
-
 fn in_column(column: usize, cause: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(cause))
 }
@@ -252,32 +171,5 @@ mod tests {
         assert!(matches!(find("aaaa"), CallMatch::Several(ids) if ids.len() == 2));
         assert_eq!(find("zzz"), CallMatch::None);
         assert_eq!(find("%"), CallMatch::None);
-    }
-
-    #[test]
-    fn old_messages_go() {
-        let dir = Dir::new("prune");
-        let mut store = dir.open("a.org");
-        let day = 86_400_000_000;
-        let trace: Vec<_> = (0..100).map(|n| message("aaaabbbbcccc", n * day)).collect();
-        store.insert_batch(&[], &trace).expect("kept");
-        assert_eq!(store.trace_of("aaaabbbbcccc").expect("read"), trace);
-        assert_eq!(store.trace().expect("read"), trace);
-        assert_eq!(store.prune_trace(100 * day, 1000).expect("pruned"), 70, "older than 30 days");
-        assert_eq!(store.prune_trace(100 * day, 10).expect("pruned"), 20, "more than 10");
-        assert_eq!(store.trace_of("aaaabbbbcccc").expect("read"), trace[90..]);
-        assert_eq!(store.prune_trace(1000 * day, 10).expect("pruned"), 10);
-    }
-
-    #[test]
-    fn a_calls_messages_include_those_from_before_it_was_one() {
-        let dir = Dir::new("before");
-        let mut store = dir.open("a.org");
-        let bytes = |status: &str| format!("SIP/2.0 {status}\r\nCall-ID: of-leg-a\r\n\r\n").into_bytes();
-        let challenge = TraceRecord { call: None, bytes: bytes("401 Unauthorized"), ..message("", 1) };
-        let ringing = TraceRecord { bytes: bytes("180 Ringing"), ..message("one", 2) };
-        let stray = TraceRecord { call: None, ..message("", 3) };
-        store.insert_batch(&[], &[challenge.clone(), ringing.clone(), stray]).expect("kept");
-        assert_eq!(store.trace_of("one").expect("read"), [challenge, ringing]);
     }
 }

@@ -14,6 +14,7 @@ mod messages;
 mod schema;
 mod secret;
 mod thread;
+mod trace;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -23,9 +24,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use accounts::{AccountSummary, MIN_PASSWORD_CHARS, NewAccount};
-pub use calls::{CallMatch, MAX_TRACE_AGE_DAYS, MAX_TRACE_ROWS};
+pub use calls::CallMatch;
 pub use error::StoreError;
 pub use thread::{QueueFull, StoreHandle, StoreThread};
+pub use trace::{MAX_TRACE_AGE_DAYS, MAX_TRACE_ROWS};
 
 use crate::policy::account::Ha1;
 use secret::SecretKey;
@@ -134,7 +136,7 @@ mod tests {
             local: "10.0.0.1:8443".parse().expect("an address"),
             remote: "[fd00::2]:50000".parse().expect("an address"),
             peer: "alice".to_owned(),
-            bytes: b"SIP/2.0 180 Ringing\r\n\r\n\xff".to_vec(),
+            bytes: b"SIP/2.0 180 Ringing\r\n\r\n\xff"[..].into(),
         }
     }
 }

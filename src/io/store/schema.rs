@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE accounts (
         name TEXT PRIMARY KEY,
@@ -56,6 +56,19 @@ const STEPS: [&str; 2] = [
     ) STRICT;
     CREATE INDEX messages_by_account ON messages (account, id);
     CREATE INDEX messages_by_expiry ON messages (expires_unix_ms);
+",
+    "
+    -- SIP messages are kept packed from here on: see trace.rs. Those of the last days before are given up.
+    DROP TABLE sip_trace;
+    CREATE TABLE sip_messages (
+        seq INTEGER PRIMARY KEY,
+        unix_us INTEGER NOT NULL,   -- of the first
+        call TEXT,
+        sip_call_id TEXT NOT NULL,  -- of those that belong to no call
+        packed BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX sip_messages_by_call ON sip_messages (call) WHERE call IS NOT NULL;
+    CREATE INDEX sip_messages_by_sip_call_id ON sip_messages (sip_call_id) WHERE call IS NULL;
 ",
 ];
 

@@ -1,8 +1,8 @@
 //! The one thread that owns the database in a running gateway.
 //!
 //! The queue is bounded. When it is full a question is refused at once ([`QueueFull`]: the caller answers 503), while SIP
-//! messages and call records are dropped, counted and logged: a slow disk must never hold up a call. Messages may fill
-//! three quarters of the queue, so that a flood of them shuts out neither questions nor call records.
+//! messages and call records are dropped, counted and logged: a slow disk must never hold up a call. Messages that wait are
+//! bounded by themselves, so that a flood of them shuts out neither questions nor call records.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,9 +17,8 @@ use crate::signalling::message::{Kept, Letter, Waiting};
 use crate::signalling::record::{CallRecord, TraceRecord};
 
 const QUEUE: usize = 8192;
-const QUEUE_FOR_TRACE: usize = QUEUE / 4 * 3;
-/// Written in one transaction at most.
-const BATCH: usize = 512;
+/// SIP messages that wait to be written, whatever holds them.
+const MAX_QUEUED_TRACE: usize = 50_000;
 /// So many messages are written between two prunings.
 const PRUNE_EVERY: usize = 5000;
 
@@ -41,8 +40,7 @@ enum Request {
     Account { token: u64, wanted: String, reply: Reply<Option<Account>> },
     Keep { token: u64, account: String, letter: Box<Letter>, reply: Reply<Option<Kept>> },
     Waiting { token: u64, account: String, taken: Option<u64>, reply: Reply<Waiting> },
-    Record(Box<CallRecord>),
-    Trace(TraceRecord),
+    Write { calls: Vec<CallRecord>, trace: Vec<TraceRecord> },
     Stop,
 }
 
@@ -130,23 +128,30 @@ impl StoreHandle {
         self.queue.try_send(request).map_err(|_| QueueFull)
     }
 
-    /// Keeps the record of a call that has ended.
-    pub fn record(&self, record: CallRecord) {
-        if self.queue.try_send(Request::Record(Box::new(record))).is_err() {
-            let dropped = 1 + self.counts.dropped_calls.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(dropped, "call record dropped: the database cannot keep up");
+    /// Keeps the records of calls that have ended, and SIP messages, in one transaction: who has several gives them together.
+    pub fn write(&self, calls: Vec<CallRecord>, mut trace: Vec<TraceRecord>) {
+        let before = self.counts.queued_trace.fetch_add(trace.len(), Ordering::Relaxed);
+        if before + trace.len() > MAX_QUEUED_TRACE {
+            self.give_up(std::mem::take(&mut trace).len());
+        }
+        let (calls_count, trace_count) = (calls.len(), trace.len());
+        if self.queue.try_send(Request::Write { calls, trace }).is_err() {
+            self.give_up(trace_count);
+            if calls_count > 0 {
+                let dropped = calls_count as u64 + self.counts.dropped_calls.fetch_add(calls_count as u64, Ordering::Relaxed);
+                tracing::error!(dropped, "call records dropped: the database cannot keep up");
+            }
         }
     }
 
-    /// Keeps a SIP message.
-    pub fn trace(&self, record: TraceRecord) {
-        let room = self.counts.queued_trace.fetch_add(1, Ordering::Relaxed) < QUEUE_FOR_TRACE;
-        if !room || self.queue.try_send(Request::Trace(record)).is_err() {
-            self.counts.queued_trace.fetch_sub(1, Ordering::Relaxed);
-            let dropped = 1 + self.counts.dropped_trace.fetch_add(1, Ordering::Relaxed);
-            if dropped.is_power_of_two() {
-                tracing::warn!(dropped, "SIP messages not kept: the database cannot keep up");
-            }
+    fn give_up(&self, trace: usize) {
+        if trace == 0 {
+            return;
+        }
+        self.counts.queued_trace.fetch_sub(trace, Ordering::Relaxed);
+        let before = self.counts.dropped_trace.fetch_add(trace as u64, Ordering::Relaxed);
+        if (before + trace as u64).ilog2() != before.checked_ilog2().unwrap_or(64) {
+            tracing::warn!(dropped = before + trace as u64, "SIP messages not kept: the database cannot keep up");
         }
     }
 
@@ -183,32 +188,18 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, requests: &Receiver<Request>) {
-        let (mut calls, mut trace) = (Vec::new(), Vec::new());
         self.prune();
-        while let Ok(first) = requests.recv() {
-            let mut stop = false;
-            for request in std::iter::once(first).chain(requests.try_iter().take(BATCH)) {
-                match request {
-                    Request::Account { token, wanted, reply } => reply(token, self.store.account_by_name_or_number(&wanted)),
-                    Request::Keep { token, account, letter, reply } => reply(token, self.store.keep_message(&account, &letter)),
-                    Request::Waiting { token, account, taken, reply } => reply(token, self.waiting(&account, taken)),
-                    Request::Record(record) => calls.push(*record),
-                    Request::Trace(record) => {
-                        self.counts.queued_trace.fetch_sub(1, Ordering::Relaxed);
-                        trace.push(record);
-                    }
-                    // What was queued before it has been taken already: the queue keeps its order.
-                    Request::Stop => {
-                        stop = true;
-                        break;
-                    }
+        while let Ok(request) = requests.recv() {
+            match request {
+                Request::Account { token, wanted, reply } => reply(token, self.store.account_by_name_or_number(&wanted)),
+                Request::Keep { token, account, letter, reply } => reply(token, self.store.keep_message(&account, &letter)),
+                Request::Waiting { token, account, taken, reply } => reply(token, self.waiting(&account, taken)),
+                Request::Write { calls, trace } => {
+                    self.write(&calls, &trace);
+                    self.counts.queued_trace.fetch_sub(trace.len(), Ordering::Relaxed);
                 }
-            }
-            self.write(&calls, &trace);
-            calls.clear();
-            trace.clear();
-            if stop {
-                return;
+                // What was queued before it has been done already: the queue keeps its order.
+                Request::Stop => return,
             }
         }
     }
@@ -276,9 +267,9 @@ mod tests {
         assert_eq!(answers.recv().expect("an answer"), (8, None));
         let now = unix_us();
         for n in 0..2000 {
-            handle.trace(message("aaaabbbbcccc", now + n));
+            handle.write(Vec::new(), vec![message("aaaabbbbcccc", now + n)]);
         }
-        handle.record(call("aaaabbbbcccc", 1));
+        handle.write(vec![call("aaaabbbbcccc", 1)], Vec::new());
         handle.stop();
         handle.stop();
         assert_eq!((handle.dropped_trace(), handle.dropped_calls()), (0, 0));
@@ -302,10 +293,10 @@ mod tests {
         handle.account(1, "x".to_owned(), hold).expect("room");
         begun.recv().expect("the thread is busy");
         let now = unix_us();
-        for n in 0..QUEUE as u64 {
-            handle.trace(message("aaaabbbbcccc", now + n));
+        for n in 0..=MAX_QUEUED_TRACE as u64 / 100 {
+            handle.write(Vec::new(), (0..100).map(|m| message("aaaabbbbcccc", now + 100 * n + m)).collect());
         }
-        assert_eq!(handle.dropped_trace(), (QUEUE - QUEUE_FOR_TRACE) as u64);
+        assert_eq!(handle.dropped_trace(), 100);
         let (sender, answer) = mpsc::channel();
         let reply = move |token, _| sender.send(token).expect("the test listens");
         handle.account(2, "x".to_owned(), reply).expect("a question has room still");
@@ -314,6 +305,6 @@ mod tests {
         release.send(()).expect("the thread waits");
         assert_eq!(answer.recv(), Ok(2));
         handle.stop();
-        assert_eq!(dir.open("a.org").trace_of("aaaabbbbcccc").expect("read").len(), QUEUE_FOR_TRACE);
+        assert_eq!(dir.open("a.org").trace_of("aaaabbbbcccc").expect("read").len(), MAX_QUEUED_TRACE);
     }
 }

@@ -34,20 +34,27 @@ impl std::error::Error for MailboxFull {}
 pub struct Worker {
     commands: rtrb::Producer<MediaCommand>,
     wake: Arc<EventFd>,
+    unread: bool,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     webrtc_port: u16,
 }
 
 impl Worker {
-    /// Puts a command into the mailbox and wakes the worker.
+    /// Puts a command into the mailbox. The worker sees it at its next turn; [`Worker::wake`] makes that now.
     ///
     /// # Errors
     /// The mailbox is full.
     pub fn send(&mut self, command: MediaCommand) -> Result<(), MailboxFull> {
-        let sent = self.commands.push(command);
-        self.wake.ring();
-        sent.map_err(|rtrb::PushError::Full(command)| MailboxFull(Box::new(command)))
+        self.unread = true;
+        self.commands.push(command).map_err(|rtrb::PushError::Full(command)| MailboxFull(Box::new(command)))
+    }
+
+    /// Wakes the worker if anything was sent since the last time: once for all that belongs together.
+    pub fn wake(&mut self) {
+        if std::mem::take(&mut self.unread) {
+            self.wake.ring();
+        }
     }
 
     /// The port of all browser legs.
@@ -97,7 +104,7 @@ pub(super) fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> i
     let stop = Arc::new(AtomicBool::new(false));
     let turner = Turner::new(core, outbox, mailbox, Arc::clone(&wake), Arc::clone(&stop));
     let thread = std::thread::Builder::new().name("media-0".into()).spawn(move || turner.run())?;
-    Ok(Worker { commands, wake, stop, thread: Some(thread), webrtc_port })
+    Ok(Worker { commands, wake, unread: false, stop, thread: Some(thread), webrtc_port })
 }
 
 /// The shared port on every address. With port 0 the first address chooses and the others follow, anew if they cannot.

@@ -8,11 +8,10 @@ use crate::plan::OpenFailure;
 
 /// A UDP socket that does not block, on exactly this address.
 pub(super) fn bind_udp(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     Ok(socket)
 }
@@ -57,10 +56,18 @@ impl PortPool {
             }
             let rtp = SocketAddr::new(ip, first + 2 * at as u16);
             let rtcp = SocketAddr::new(ip, rtp.port() + 1);
-            if let (Ok(rtp_socket), Ok(rtcp_socket)) = (bind_udp(rtp), bind_udp(rtcp)) {
-                address.taken[at] = true;
-                address.cursor = (at + 1) % pairs;
-                return Ok((rtp_socket, rtp, rtcp_socket));
+            match bind_udp(rtp).and_then(|rtp_socket| Ok((rtp_socket, bind_udp(rtcp)?))) {
+                Ok((rtp_socket, rtcp_socket)) => {
+                    address.taken[at] = true;
+                    address.cursor = (at + 1) % pairs;
+                    return Ok((rtp_socket, rtp, rtcp_socket));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                // No other port would help: the process may have no more files open, say.
+                Err(error) => {
+                    tracing::error!(%error, "no socket for a call's media");
+                    return Err(OpenFailure::NoPort);
+                }
             }
         }
         Err(OpenFailure::NoPort)

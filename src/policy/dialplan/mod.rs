@@ -222,6 +222,15 @@ impl Dialplan {
         })
     }
 
+    /// Whether it matters for a route which account has the number: some rule that looks at that comes before the first that
+    /// matches anyway.
+    #[must_use]
+    pub fn asks_for_account(&self, dialled: &str, from: Caller<'_>) -> bool {
+        let mut rules = self.rules.iter().filter(|rule| rule.from.matches(from));
+        let first = rules.find(|rule| rule.dial.as_ref().is_none_or(|pattern| pattern.matches(dialled)));
+        first.is_some_and(|rule| rule.dial.is_none() || rule.to == To::Account)
+    }
+
     /// Runs the file's own tests.
     #[must_use]
     pub fn run_tests(&self) -> Vec<TestOutcome> {

@@ -42,7 +42,7 @@ impl Call {
     /// Tells media of each leg that agreed to something else, or ought to hear something else, than media knows.
     pub(super) fn set_paths(&mut self, out: &mut Vec<Action>) {
         let heard: Vec<(LegId, Source)> =
-            self.legs.values().filter(|leg| leg.media == LegMediaState::Open).map(|leg| (leg.id, self.hears(leg))).collect();
+            self.legs.iter().filter(|leg| leg.media == LegMediaState::Open).map(|leg| (leg.id, self.hears(leg))).collect();
         // Who hears nothing any more comes first: nobody is heard by two.
         let (silent, others): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(_, source)| *source == Source::Nothing);
         for (id, hears) in silent.into_iter().chain(others) {
@@ -84,7 +84,7 @@ impl Call {
     }
 
     fn note_pipeline(&mut self) {
-        let plan = |leg: Option<LegId>| leg.and_then(|leg| self.legs.get(&leg)?.offer.leg_plan());
+        let plan = |leg: Option<LegId>| leg.and_then(|leg| self.legs.get(leg)?.offer.leg_plan());
         let [a, b] = self.pair.map(plan);
         self.pipeline = match (a, b, self.demo) {
             (Some(a), _, Some(Source::Tone { hz })) => format!("tone {hz} Hz -> A [{a}]"),

@@ -4,7 +4,7 @@
 //! transaction and no bytes but SDP. The engine carries its actions out.
 //!
 //! ```text
-//! Opening   media makes the caller's leg              (on_opened)
+//! Opening   media makes the leg of one who calls the gateway itself   (on_opened)
 //! Calling   branches ring, 18x go to the caller       (ring.rs, ringing.rs)
 //! Talking   two legs are joined                       (talking.rs; transfer.rs)
 //! Ending    everyone has been told; last responses and media's counts are awaited
@@ -15,6 +15,7 @@
 
 mod ending;
 mod leg;
+mod legs;
 mod media;
 pub mod ring;
 mod ringing;
@@ -23,7 +24,6 @@ mod talking;
 mod transfer;
 mod verdict;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub use talking::{FreshIce, ReofferError};
 use crate::base::Now;
 use crate::plan::{LegId, MediaCommand, Source};
 use crate::signalling::record::CallRecord;
+use legs::Legs;
 use ring::{Ring, Stage};
 use transfer::Transfer;
 
@@ -201,7 +202,7 @@ enum Phase {
 pub struct Call {
     /// The gateway's id, for people.
     pub id: Arc<str>,
-    legs: BTreeMap<LegId, Leg>,
+    legs: Legs,
     /// Who talks, or shall: who called, and who answered.
     pair: [Option<LegId>; 2],
     /// The caller is answered by the gateway itself and hears this.
@@ -229,7 +230,7 @@ impl Call {
         Self {
             id,
             pair: [Some(caller.id), None],
-            legs: BTreeMap::from([(caller.id, caller)]),
+            legs: Legs::of(caller),
             demo,
             ring,
             transfer: None,
@@ -244,7 +245,7 @@ impl Call {
 
     /// Its legs.
     pub fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.legs.values()
+        self.legs.iter()
     }
 
     /// A leg.
@@ -253,7 +254,7 @@ impl Call {
     /// When it is not this call's: the engine knows whose each leg is.
     #[must_use]
     pub fn leg(&self, leg: LegId) -> &Leg {
-        self.legs.get(&leg).expect("the engine names a call by its leg")
+        self.legs.get(leg).expect("the engine names a call by its leg")
     }
 
     /// As [`Call::leg`].
@@ -261,7 +262,7 @@ impl Call {
     /// # Panics
     /// As [`Call::leg`].
     pub fn leg_mut(&mut self, leg: LegId) -> &mut Leg {
-        self.legs.get_mut(&leg).expect("the engine names a call by its leg")
+        self.legs.get_mut(leg).expect("the engine names a call by its leg")
     }
 
     /// The two who talk, or shall: who called, and who answered.
@@ -298,10 +299,14 @@ impl Call {
         self.phase == Phase::Talking
     }
 
-    /// Asks media for the caller's leg.
-    pub fn start(&mut self, out: &mut Vec<Action>) {
+    /// Asks media for the caller's leg, and has the first devices rung: theirs come after it.
+    pub fn start(&mut self, now: Now, out: &mut Vec<Action>) {
         let caller = self.pair[0].expect("a call begins with its caller");
         self.open_media(caller, out);
+        if self.ring.is_some() {
+            self.phase = Phase::Calling;
+            self.ring_on(now, out);
+        }
     }
 
     /// Media has made a leg.
@@ -314,11 +319,7 @@ impl Call {
         opened.offer.local.addresses = addresses;
         self.set_remote(leg, out);
         if self.phase == Phase::Opening {
-            self.phase = Phase::Calling;
-            match self.demo {
-                Some(_) => self.answer_caller(leg, now, out),
-                None => self.ring_on(now, out),
-            }
+            self.answer_caller(leg, now, out);
         } else if self.replacing.iter().any(|(new, _)| *new == leg) {
             self.take_place(leg, now, out);
         } else {
@@ -426,7 +427,7 @@ impl Call {
         self.replacing.clear();
         self.end_transfer(480, out);
         let ending = self.ending.clone().expect("set above");
-        let legs: Vec<LegId> = self.legs.keys().copied().collect();
+        let legs: Vec<LegId> = self.legs.iter().map(|leg| leg.id).collect();
         for leg in legs {
             self.tell_leg(leg, &ending, out);
         }
@@ -466,21 +467,21 @@ impl Call {
 
     /// Legs of which nothing more is awaited and nobody asks any more, taken out.
     pub fn take_finished(&mut self) -> Vec<Leg> {
-        let over: Vec<LegId> = self.legs.values().filter(|leg| leg.is_over()).map(|leg| leg.id).collect();
+        let over: Vec<LegId> = self.legs.iter().filter(|leg| leg.is_over()).map(|leg| leg.id).collect();
         let keeps_pair = self.record.is_some();
         let over = over.into_iter().filter(|leg| !(keeps_pair && self.is_in_pair(*leg)));
-        over.collect::<Vec<_>>().into_iter().filter_map(|leg| self.legs.remove(&leg)).collect()
+        over.collect::<Vec<_>>().into_iter().filter_map(|leg| self.legs.remove(leg)).collect()
     }
 
     /// Whether nothing is awaited any more: the last responses have come, media has closed.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Ending && self.legs.values().all(Leg::is_over)
+        self.phase == Phase::Ending && self.legs.iter().all(Leg::is_over)
     }
 
     /// The record, once: when the call has ended for its parties and media has told what it did.
     pub fn take_record(&mut self) -> Option<CallRecord> {
-        let pair = || self.pair.iter().flatten().filter_map(|leg| self.legs.get(leg));
+        let pair = || self.pair.iter().flatten().filter_map(|leg| self.legs.get(*leg));
         let open = |leg: &Leg| matches!(leg.media, LegMediaState::Opening | LegMediaState::Open | LegMediaState::Closing);
         if self.phase != Phase::Ending || pair().any(open) {
             return None;
@@ -488,7 +489,7 @@ impl Call {
         let ending = self.ending.clone()?;
         let mut record = self.record.take()?;
         record.status = if record.answered_unix_ms.is_some() { 200 } else { status_for(&ending).0 };
-        let pair = || self.pair.map(|leg| leg.and_then(|leg| self.legs.get(&leg)));
+        let pair = || self.pair.map(|leg| leg.and_then(|leg| self.legs.get(leg)));
         let [a, b] = pair().map(|leg| leg.map(|leg| leg.who.clone()));
         let dialled: Arc<str> = if self.demo.is_some() { "the gateway".into() } else { record.dialled.as_str().into() };
         record.ended_by = ending.in_words(&a.unwrap_or_else(|| record.from.as_str().into()), &b.unwrap_or(dialled));

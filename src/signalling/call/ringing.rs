@@ -42,7 +42,7 @@ impl Call {
     pub fn on_branches(&mut self, legs: Vec<Leg>, now: Now, out: &mut Vec<Action>) {
         for leg in legs {
             let id = leg.id;
-            self.legs.insert(id, leg);
+            self.legs.insert(leg);
             match &mut self.ring {
                 Some(ring) => {
                     ring.add(id);
@@ -63,7 +63,7 @@ impl Call {
     /// The leg for which others ring.
     #[must_use]
     pub fn waiting_leg(&self) -> Option<&Leg> {
-        self.ring.as_ref().and_then(|ring| self.legs.get(&ring.waiting))
+        self.ring.as_ref().and_then(|ring| self.legs.get(ring.waiting))
     }
 
     /// Sends a branch its INVITE, now that media has a place for its answer.

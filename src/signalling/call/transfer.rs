@@ -101,7 +101,7 @@ impl Call {
 
     /// Attended transfer, first half: gives the leg that `by` talks to away. `by` is told that it is done.
     pub fn give_away(&mut self, by: LegId, party: LegId, now: Now, out: &mut Vec<Action>) -> Leg {
-        let mut leg = self.legs.remove(&party).expect("it has just been found");
+        let mut leg = self.legs.remove(party).expect("it has just been found");
         leg.path = None;
         self.replace_in_pair(party, None);
         let who = self.leg(by).who.clone();
@@ -127,7 +127,7 @@ impl Call {
     /// Attended transfer, second half: the leg takes the place of `old`, which is ended.
     pub fn take_in(&mut self, leg: Leg, old: LegId, out: &mut Vec<Action>) {
         let (id, who) = (leg.id, self.leg(old).who.clone());
-        self.legs.insert(id, leg);
+        self.legs.insert(leg);
         self.replace_in_pair(old, Some(id));
         if let Some(ring) = self.ring.as_mut().filter(|ring| ring.waiting == old) {
             ring.waiting = id;
@@ -146,7 +146,7 @@ impl Call {
     /// A leg with an offer has come to take the place of `old`: as soon as media has a place for it.
     pub fn replace(&mut self, leg: Leg, old: LegId, out: &mut Vec<Action>) {
         let id = leg.id;
-        self.legs.insert(id, leg);
+        self.legs.insert(leg);
         self.replacing.push((id, old));
         self.open_media(id, out);
     }

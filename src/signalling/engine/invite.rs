@@ -44,6 +44,9 @@ impl Engine {
         }
         let trying = self.response(&arrived, 100, "").end();
         self.finish(now, &arrived, 100, trying, out);
+        if !self.config.dialplan.asks_for_account(&dialled, sender.party.caller()) {
+            return self.route(now, arrived, sender, None, out);
+        }
         // Account names are lower case; people are not.
         self.ask(Waiting::Callee { arrived, sender }, dialled.to_lowercase(), out);
     }
@@ -78,7 +81,7 @@ impl Engine {
             None => Ok(Ring::new(leg.id, decision.target, decision.forward, decision.ring_secs)),
         };
         let record = CallRecord {
-            id: self.rng.word(12),
+            id: self.call_id(now),
             from: leg.who.to_string(),
             dialled,
             because: decision.because,
@@ -96,8 +99,17 @@ impl Engine {
         let key = self.calls.insert(Call::new(id.clone(), leg, to, self.config.times, record));
         self.remember(key, &names);
         self.transactions.belongs_to(arrived.server, id.clone());
-        tracing::info!(call = %id, "call");
-        self.with_call(now, key, out, Call::start);
+        tracing::debug!(call = %id, "call");
+        self.with_call(now, key, out, |call, acts| call.start(now, acts));
+    }
+
+    /// The gateway's id of a new call: seven letters of time, so that what is kept of calls lies together by age (a database
+    /// writes a page for many, not one for each), and five by chance.
+    fn call_id(&mut self, now: Now) -> String {
+        const LETTERS: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+        let secs = now.unix.as_secs();
+        let time = (0..7).rev().map(|at| char::from(LETTERS[(secs >> (5 * at)) as usize & 31]));
+        time.chain(self.rng.word(5).chars()).collect()
     }
 
     /// Makes a branch for each device of each target, and has them rung.
