@@ -3,6 +3,8 @@ import { Baresip } from '../lib/baresip.mjs';
 import { BrowserPeer, launchChromium, launchFirefox } from '../lib/browsers.mjs';
 import { Gateway } from '../lib/gateway.mjs';
 import { connect, hangUp, hearEachOther, hearsOther } from '../lib/hearing.mjs';
+import { hangsUp, invite, isHungUpOn, pause, recv, request, response, within } from '../lib/scenario.mjs';
+import { caller } from '../lib/sipp.mjs';
 
 // 9 and more is for hall alone.
 const DIALPLAN = `
@@ -71,6 +73,34 @@ async function attended(by, party, target, { partysNumber, targetsNumber, called
   return words;
 }
 
+/** baresip 1.0 knows no Replaces, so sipp is the phone that joins: it calls one after the other, and refers the one to the other. */
+const JOINS = [
+  invite({ sdp: true }), recv(100), recv(180, { optional: true }), recv(200, { target: true }), within('ACK', 2),
+  invite({ sdp: true, dialog: 'second', number: 101 }), recv(100), recv(180, { optional: true }), recv(200, { target: true, dialog: 'second' }), within('ACK', 2, { dialog: 'second' }),
+  pause(500),
+  within('REFER', 3, { headers: ['Refer-To: <sip:101@[field2]?Replaces=second///[call_id]%3Bto-tag%3D[$secondtag]%3Bfrom-tag%3D[call_number]c[pid]>'] }),
+  recv(202), request('NOTIFY'), response('200 OK', { tag: '' }), isHungUpOn(), hangsUp(4),
+];
+
+async function joinedBySipp({ gateway, hall, alice }) {
+  await Promise.all([hall.forget(), alice.forget()]);
+  // Its Call-ID stands in a URI: without an @.
+  const sipp = await caller(gateway, 'clerk', JOINS, { number: 200, args: ['-cid_str', '%u-%p-sipp'] });
+  try {
+    for (const peer of [hall, alice]) {
+      await peer.rings();
+      await peer.answer();
+      await peer.talks();
+    }
+    await sipp.done();
+    const words = await hearEachOther(hall, alice);
+    await hangUp(hall, alice);
+    return words;
+  } finally {
+    await sipp.stop();
+  }
+}
+
 export const cases = [
   { name: 'JsSIP sends a phone to a phone', test: w => blind(w.alice, w.hall, w.desk, { partysNumber: 200, targetsNumber: 201 }) },
   { name: 'JsSIP sends a browser to a phone', test: w => blind(w.alice, w.fox, w.desk, { partysNumber: 103, targetsNumber: 201 }) },
@@ -81,6 +111,7 @@ export const cases = [
   { name: 'JsSIP joins a browser and a phone', test: w => attended(w.alice, w.fox, w.hall, { partysNumber: 103, targetsNumber: 200 }) },
   { name: 'Firefox joins a phone and a browser', test: w => attended(w.fox, w.hall, w.alice, { partysNumber: 200, targetsNumber: 101 }) },
   { name: 'JsSIP joins a phone and one who called it', test: w => attended(w.alice, w.hall, w.desk, { partysNumber: 200, targetsNumber: 201, calledAt: 101 }) },
+  { name: 'a phone joins a phone and a browser', test: joinedBySipp },
   { name: 'a number that is forbidden is refused, and the two go on talking', async test({ alice, hall }) {
     await connect(alice, hall, 200);
     await alice.transfer(911);

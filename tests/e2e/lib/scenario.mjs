@@ -32,14 +32,17 @@ export const response = (status, { sdp, headers = [], tag = 's', to } = {}) => {
 export const isHungUpOn = () => [request('BYE'), response('200 OK', { tag: '' })].join('\n');
 
 // The one who calls.
-export const recv = (status, { optional, target } = {}) => `<recv response="${status}"${optional ? ' optional="true"' : ''}${target
-  ? ` rrs="true"><action><ereg regexp="sip:[^>;]*" search_in="hdr" header="Contact:" assign_to="target"/><ereg regexp="[^ ].*" search_in="hdr" header="To:" assign_to="to"/></action></recv>`
+/** One scenario may have two dialogs: `dialog: 'second'` is the other one. */
+export const recv = (status, { optional, target, dialog = '' } = {}) => `<recv response="${status}"${optional ? ' optional="true"' : ''}${target
+  ? ` rrs="true"><action><ereg regexp="sip:[^>;]*" search_in="hdr" header="Contact:" assign_to="${dialog}target"/><ereg regexp="[^ ].*;tag=(.*)" search_in="hdr" header="To:" assign_to="${dialog}to,${dialog}tag"/></action></recv>`
   : '/>'}`;
+// What stands before the slashes is not looked at when sipp seeks the call that a message belongs to.
+const callId = dialog => `Call-ID: ${dialog ? `${dialog}///` : ''}[call_id]`;
 const from = ['Max-Forwards: 70', 'From: <sip:[field0]@[field2]>;tag=[call_number]c[pid]'];
 const via = 'Via: SIP/2.0/UDP [local_ip]:[local_port];rport;branch=[branch]';
 const contact = 'Contact: <sip:[field0]@[local_ip]:[local_port]>';
-const first = (cseq, { sdp, headers = [], proof }) => lines({ retransmitted: true, lines: [
-  'INVITE sip:[field1]@[field2] SIP/2.0', via, ...from, 'To: <sip:[field1]@[field2]>', 'Call-ID: [call_id]', `CSeq: ${cseq} INVITE`, contact,
+const first = (cseq, { sdp, headers = [], proof, dialog, number = '[field1]' }) => lines({ retransmitted: true, lines: [
+  `INVITE sip:${number}@[field2] SIP/2.0`, via, ...from, `To: <sip:${number}@[field2]>`, callId(dialog), `CSeq: ${cseq} INVITE`, contact,
   proof ? '[field3]' : undefined, ...headers, ...body(sdp),
 ] });
 /** An INVITE that proves nothing. */
@@ -47,14 +50,20 @@ export const unproven = options => first(1, options);
 /** An INVITE that proves who it is from. */
 export const invite = (options = {}) => [
   first(1, options), recv(100, { optional: true }), '<recv response="401" auth="true"/>',
-  lines({ lines: ['ACK sip:[field1]@[field2] SIP/2.0', '[last_Via:]', 'Max-Forwards: 70', '[last_From:]', '[last_To:]', '[last_Call-ID:]', 'CSeq: 1 ACK', 'Content-Length: 0'] }),
+  lines({ lines: [`ACK sip:${options.number ?? '[field1]'}@[field2] SIP/2.0`, '[last_Via:]', 'Max-Forwards: 70', '[last_From:]', '[last_To:]', '[last_Call-ID:]', 'CSeq: 1 ACK', 'Content-Length: 0'] }),
   first(2, { ...options, proof: true }),
 ].join('\n');
 /** A request in the dialog. */
-export const within = (method, cseq, { sdp, headers = [], content } = {}) => lines({ retransmitted: method !== 'ACK', lines: [
-  `${method} [$target] SIP/2.0`, via, ...from, 'To: [$to]', 'Call-ID: [call_id]', `CSeq: ${cseq} ${method}`, contact, ...headers,
+export const within = (method, cseq, { sdp, headers = [], content, dialog = '' } = {}) => lines({ retransmitted: method !== 'ACK', lines: [
+  `${method} [$${dialog}target] SIP/2.0`, via, ...from, `To: [$${dialog}to]`, callId(dialog), `CSeq: ${cseq} ${method}`, contact, ...headers,
   ...(content ? [`Content-Type: ${content.type}`, 'Content-Length: [len]', '', ...content.lines] : body(sdp)),
 ] });
 export const hangsUp = cseq => [within('BYE', cseq), recv(200)].join('\n');
 
-export const written = steps => `<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n<scenario name="steps">\n${steps.join('\n')}\n</scenario>\n`;
+/** sipp wants each variable to be used. */
+export const written = steps => {
+  const text = steps.join('\n');
+  const names = [...new Set([...text.matchAll(/assign_to="([^"]*)"/g)].flatMap(([, names]) => names.split(',')))];
+  const reference = names.length ? `<Reference variables="${names.join(',')}"/>\n` : '';
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n<scenario name="steps">\n${text}\n${reference}</scenario>\n`;
+};
