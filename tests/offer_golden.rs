@@ -39,7 +39,7 @@ struct Case {
     head: String,
     profile: Profile,
     other: Option<Codec>,
-    before: Option<Box<Case>>,
+    before: Option<Box<Self>>,
     offer: String,
     expected: String,
 }
