@@ -144,7 +144,7 @@ export const cases = [
       phone.hangUp();
       await world.alice.hangUp();
       await Promise.all([phone.sees('CALL_CLOSED'), world.hall.sees('CALL_CLOSED')]);
-      assert.equal((await second.calls()).length, 1);
+      await until('its one call is on record', async () => (await second.calls()).length === 1);
     } finally {
       await phone.stop();
       await second.stop();
