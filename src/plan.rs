@@ -114,6 +114,22 @@ pub struct DtmfPlan {
     pub tx_pt: Pt,
     /// 8,000 or 48,000: the clock of the audio codec that it stands beside.
     pub clock_hz: u32,
+    /// Number and clock of the other ones, where we offered events at two clocks and both were taken: a browser was seen to
+    /// send those at 8,000 beside Opus.
+    pub rx_other: Option<(Pt, u32)>,
+}
+
+impl DtmfPlan {
+    /// The events that a packet of this payload type carries, if it carries any.
+    #[must_use]
+    pub fn received_as(self, pt: u8) -> Option<Self> {
+        let other = self.rx_other.filter(|(other, _)| other.0 == pt);
+        match other {
+            _ if self.rx_pt.0 == pt => Some(self),
+            Some((rx_pt, clock_hz)) => Some(Self { rx_pt, clock_hz, ..self }),
+            None => None,
+        }
+    }
 }
 
 /// How key presses reach the far side of a leg.

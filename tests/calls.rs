@@ -576,6 +576,22 @@ fn attended_transfer_joins_two_calls() {
     }
 }
 
+/// The same, but it was carol who called, and alice names the tags of that call the wrong way round, as JsSIP does then.
+#[test]
+fn attended_transfer_into_a_call_that_was_received() {
+    in_all_weather(plain, &[("alice", true), ("bob", false), ("carol", true)], |world| {
+        talk(world, 0, "bob")?;
+        talk(world, 2, "alice")?;
+        until(world, |w| w.peers[0].calls.len() == 2)?;
+        let right = world.peers[0].replaces(1);
+        let parts: Vec<&str> = right.split([';', '=']).collect();
+        let [call_id, _, theirs, _, ours] = parts[..] else { panic!("{right}") };
+        let wrong = format!("{call_id};to-tag={ours};from-tag={theirs}");
+        world.act(0, |p, _| p.refer_replacing(0, &wrong));
+        until(world, |w| hear_each_other(w, (1, 0), (2, 0)))
+    });
+}
+
 /// The second call still rings when it is handed over: who is transferred hears ringing until it is answered.
 #[test]
 fn a_transfer_into_a_call_that_rings() {

@@ -11,7 +11,7 @@ use ringway::policy::dialplan::Dialplan;
 use ringway::signalling::engine::{EngineConfig, Input, Peer};
 use ringway::wire::sip::{Framing, HeaderName, Message};
 use support::peer::{Callee, Outcome};
-use support::world::{Weather, World, config, profile};
+use support::world::{Heard, Weather, World, config, profile};
 
 fn calm(config: EngineConfig) -> World {
     World::new(7, Weather::CALM, config)
@@ -298,6 +298,22 @@ fn media_that_breaks_ends_the_call_with_its_reason() {
         assert_eq!(world.peers[1].outcome, Outcome::Ended, "{cause:?}\n{}", world.last_words());
         assert!(world.records[0].ended_by.contains(words), "{}", world.records[0].ended_by);
     }
+}
+
+/// A page that gives up while it hears early media closes its connection first: its CANCEL is on its way.
+#[test]
+fn who_gives_up_has_given_up_although_its_media_goes_first() {
+    let mut world = two(true, false);
+    world.peers[1].callee = Callee::AnswersAfterEarlyMedia;
+    world.peers[1].answers_after = Duration::from_secs(20);
+    world.act(0, |p, now| p.call("bob", now));
+    assert!(world.run_until(Duration::from_secs(5), |w| matches!(w.hears(0, 0), Some(Heard::Peer(..)))));
+    let leg = *world.legs.keys().next().expect("a leg");
+    world.input(Input::Media(MediaEvent::Failed { leg, cause: LegFailure::DtlsClosed }));
+    world.act(0, |p, _| p.cancel(0));
+    world.run_for(Duration::from_secs(40));
+    assert_eq!(world.peers[0].outcome, Outcome::Failed(487), "{}", world.last_words());
+    assert_eq!(world.records[0].ended_by, "alice gave up");
 }
 
 #[test]

@@ -461,6 +461,39 @@ fn the_key_of_a_phone_that_sends_events_and_tones_at_once_comes_once() {
 }
 
 /// Noise in the shape of speech: pitches that glide, formants that move, syllables and breath.
+/// Chromium, offered events at both clocks, takes both, and sends those at 8,000 beside Opus: of each key the three ends alone.
+/// A phone needs a beginning.
+#[test]
+fn keys_come_by_the_other_clock_that_was_offered() {
+    let events = DtmfPlan { rx_pt: Pt(110), tx_pt: Pt(110), clock_hz: 48_000, rx_other: Some((Pt(101), 8_000)) };
+    let from = LegPlan { events: Some(events), ..codec_plan(Codec::Opus, 1) };
+    for to in [To::Events(Codec::Pcmu), To::Tones, To::Signalling] {
+        let mut bench = Bench::default();
+        let (socket, _) = (bench.phone(A, addr(PHONE_A)), bench.phone(B, addr(PHONE_B)));
+        bench.join(from, to_plan(to));
+        let (mut got, mut last) = (Got::default(), None);
+        for n in 0..6u32 {
+            let seq = n as u16;
+            bench.datagram(socket, addr(PHONE_A), &rtp(101, true, seq, n / 3 * 38_400, 9, &[5, 0x8a, 3, 0xc0]));
+            for wall in 0..if n % 3 == 2 { 80 } else { 0 } {
+                bench.advance(Duration::from_millis(10));
+                for (_, packet) in bench.sink.take().into_iter().filter(|(_, packet)| !(192..224).contains(&packet[1])) {
+                    note(&mut got, &mut last, to, u64::from(n * 800 + wall * 10), packet);
+                }
+            }
+        }
+        assert!(got.events.first().is_none_or(|(_, packet)| packet[13] & 0x80 == 0), "its beginning first");
+        keys_of_events(&mut got, 8);
+        let told = bench.sink.events.iter().filter_map(|event| match event {
+            MediaEvent::Dtmf { event, duration_ms, .. } => Some((*event, *duration_ms)),
+            _ => None,
+        });
+        let mut keys: Vec<_> = got.keys.iter().map(|key| (key.0, key.1)).chain(told).collect();
+        keys.extend(detect(&got.pcm).into_iter().map(|key| (key, 120)));
+        assert_eq!(keys, [(5, 120), (5, 120)], "{to:?}");
+    }
+}
+
 fn babble(seed: u64, len: usize) -> Vec<i16> {
     let mut rng = Rng::from_number(seed);
     let mut chance = move || f64::from(rng.next_u32()) / f64::from(u32::MAX);

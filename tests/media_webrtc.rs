@@ -137,7 +137,7 @@ fn plan(codec: Codec, pt: u8, ssrc: u32) -> LegPlan {
         codec,
         rx_pt: Pt(pt),
         tx_pt: Pt(pt),
-        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() }),
+        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz(), rx_other: None }),
         dtmf_tx: DtmfWay::Events,
         dtmf_rx_tones: false,
         ptime_ms: 20,
@@ -247,7 +247,10 @@ async fn a_digit_changes_its_clock_both_ways() {
     let mut gateway = Gateway::new();
     let mut call = gateway.browser(DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
     let (phone, local) = gateway.phone(false).await;
-    let a = LegPlan { events: Some(DtmfPlan { rx_pt: Pt(110), tx_pt: Pt(110), clock_hz: 48_000 }), ..plan(Codec::Opus, 111, 1) };
+    let a = LegPlan {
+        events: Some(DtmfPlan { rx_pt: Pt(110), tx_pt: Pt(110), clock_hz: 48_000, rx_other: None }),
+        ..plan(Codec::Opus, 111, 1)
+    };
     gateway.join(a, plan(Codec::Pcmu, 0, 2));
     let digit = |end: bool, ticks: u16| [5, if end { 0x8a } else { 10 }, (ticks >> 8) as u8, ticks as u8];
     let (mut starts, mut back) = (Vec::new(), Vec::new());

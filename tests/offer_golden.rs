@@ -1,15 +1,15 @@
 //! Offers as peers send them and the answers that they must get, to the byte: `tests/golden/*.sdp`.
 //!
 //! A file is an offer, `-----`, and the answer (or `refused: <why>`); with nothing above the line it is our own offer. Its
-//! first lines say what it shows, which profile the peer has, and which codec the other leg speaks. What is minted for each
-//! call stands as `{name}`. After a change that is meant, `BLESS=1 cargo test --test offer_golden` writes the answers anew:
+//! first lines say what it shows, which profile the peer has, and which codec the other leg speaks. An offer in mid-call names
+//! the file of the one before it (`after`), which is answered first. What is minted for each call stands as `{name}`. After a change that is meant, `BLESS=1 cargo test --test offer_golden` writes the answers anew:
 //! read the diff.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ringway::plan::{Codec, LegRemote, Ssrc};
+use ringway::plan::{Codec, LegRemote, Pt, Ssrc};
 use ringway::policy::profile::{MediaKind, Profile, built_in};
 use ringway::signalling::offer::{LocalEnd, OfferAnswer, SecureEnd};
 use ringway::wire::sdp::{Fingerprint, Media, Session, Setup};
@@ -40,6 +40,7 @@ struct Case {
     head: String,
     profile: Arc<Profile>,
     other: Option<Codec>,
+    before: Option<Box<Self>>,
     offer: String,
     expected: String,
 }
@@ -58,10 +59,26 @@ impl Case {
         Self {
             profile: built_in().remove(key("profile").expect("a profile")).expect("a built-in profile"),
             other,
+            before: key("after").map(|name| Box::new(Self::named(name))),
             offer: offer.replace('\n', "\r\n"),
             expected: expected.to_owned(),
             head,
         }
+    }
+
+    fn named(name: &str) -> Self {
+        let (_, path) = files().into_iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name}.sdp"));
+        Self::read(&fs::read_to_string(path).expect("a golden file"))
+    }
+
+    /// The leg as it is when the offer comes, with the codec that is in use.
+    fn reached(&self) -> (OfferAnswer, Option<Codec>) {
+        let Some(before) = &self.before else { return (self.leg(), self.other) };
+        let (mut leg, other) = before.reached();
+        leg.receive_offer(before.offer.as_bytes()).expect("it was answered");
+        let codec = leg.choose(other).expect("it was answered");
+        _ = leg.write_answer(codec);
+        (leg, Some(codec))
     }
 
     fn leg(&self) -> OfferAnswer {
@@ -84,13 +101,13 @@ impl Case {
 
     /// What we say to it.
     fn outcome(&self) -> String {
-        let mut leg = self.leg();
+        let (mut leg, other) = self.reached();
         let said = if self.offer.is_empty() {
             leg.write_offer(self.other.as_slice())
         } else {
             match leg.receive_offer(self.offer.as_bytes()) {
                 Ok(_) => {
-                    let codec = leg.choose(self.other).expect("an offer without a common codec is refused");
+                    let codec = leg.choose(other).expect("an offer without a common codec is refused");
                     leg.write_answer(codec)
                 }
                 Err(why) => return format!("refused: {why:?}\n"),
@@ -174,6 +191,17 @@ fn media_is_told_what_was_said() {
         let plan = leg.leg_plan().expect("agreed");
         assert_eq!((plan.to_string().as_str(), plan.ptime_ms, (plan.rx, plan.tx)), (line, ptime_ms, rx_tx), "{file}");
     }
+}
+
+/// Who takes telephone events at both clocks that we offered may send either.
+#[test]
+fn events_are_taken_at_both_clocks_that_were_offered() {
+    let (_, path) = files().into_iter().find(|(name, _)| name == "our_offer_to_a_browser").expect("a golden file");
+    let mut leg = Case::read(&fs::read_to_string(path).expect("a golden file")).leg();
+    let answer = leg.write_offer(&[]).replace("a=setup:actpass", "a=setup:active");
+    leg.receive_answer(answer.as_bytes()).expect("an answer");
+    let events = leg.leg_plan().expect("agreed").events.expect("telephone events");
+    assert_eq!((events.rx_pt, events.clock_hz, events.rx_other), (Pt(110), 48_000, Some((Pt(101), 8_000))));
 }
 
 #[test]

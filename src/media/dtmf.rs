@@ -53,8 +53,7 @@ impl EventMap {
         to: DtmfPlan,
         start: impl FnOnce() -> u32,
     ) -> MappedEvent {
-        let known = self.current.filter(|known| known.event == event.event);
-        let known = known.and_then(|known| Some((known, segment(known.incoming, known.ticks, timestamp)?)));
+        let known = self.known(timestamp, event);
         let (outgoing, incoming, into) = match known {
             Some((known, into)) => (known.outgoing, known.incoming, into),
             None => (start(), timestamp, 0),
@@ -66,6 +65,18 @@ impl EventMap {
         let duration_ticks = (duration - segment * 0xffff) as u16;
         let timestamp = outgoing.wrapping_add(segment * 0xffff);
         MappedEvent { event: TelephoneEvent { duration_ticks, ..event }, timestamp, first: known.is_none() }
+    }
+
+    /// The event that a packet goes on with, and how far into it its segment begins.
+    fn known(&self, timestamp: u32, event: TelephoneEvent) -> Option<(Mapped, u32)> {
+        let known = self.current.filter(|known| known.event == event.event)?;
+        Some((known, segment(known.incoming, known.ticks, timestamp)?))
+    }
+
+    /// Whether a packet goes on with an event of which one has been mapped.
+    #[must_use]
+    pub fn knows(&self, timestamp: u32, event: TelephoneEvent) -> bool {
+        self.known(timestamp, event).is_some()
     }
 }
 
@@ -185,7 +196,7 @@ mod tests {
     use crate::plan::Pt;
 
     fn plan(clock_hz: u32) -> DtmfPlan {
-        DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz }
+        DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz, rx_other: None }
     }
 
     fn event(duration_ticks: u16, end: bool) -> TelephoneEvent {

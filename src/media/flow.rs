@@ -9,7 +9,7 @@ use super::rewrite::Rewriter;
 use super::routes::LegKey;
 use super::stats::{Drop, Outcome, Place};
 use super::transcode::{AudioIn, Gap, Transcoder};
-use crate::plan::{DtmfWay, LegId, LegPlan, MediaEvent, Path};
+use crate::plan::{DtmfPlan, DtmfWay, LegId, LegPlan, MediaEvent, Path};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, TelephoneEvent};
 
 /// One believed packet.
@@ -162,7 +162,7 @@ impl Flow {
         sink: &mut dyn Sink,
     ) -> Result<Outcome, Drop> {
         let (from, pt, place) = (arrival.from, arrival.header.pt, arrival.place);
-        let event = from.events.is_some_and(|events| events.rx_pt.0 == pt);
+        let event = events_in(&arrival).is_some();
         let mut to = match () {
             () if !event && pt != from.rx_pt.0 => Err(Drop::PayloadType),
             () if !from.rx => Err(Drop::NotReceiving),
@@ -189,8 +189,9 @@ impl Flow {
                 if event {
                     transcoding.event_at = Some(arrival.now);
                 }
+                let alone = || is_end_alone(&transcoding.events, &arrival, slot);
                 match () {
-                    () if event && takes_keys(to).is_some() => hear_event(&mut self.ear, &arrival, slot, to, sink),
+                    () if event && (takes_keys(to).is_some() || alone()) => hear_event(&mut self.ear, &arrival, slot, to, sink),
                     () if !place.newest => Err(Drop::Late),
                     () if event => carry_event(transcoding, &arrival, slot, to, sink),
                     () => transcode(transcoding, &arrival, slot, to, sink),
@@ -243,6 +244,11 @@ impl Flow {
     }
 }
 
+/// The telephone events that a packet carries, if it carries any.
+fn events_in(arrival: &Arrival<'_>) -> Option<DtmfPlan> {
+    arrival.from.events?.received_as(arrival.header.pt)
+}
+
 /// How keys are handed to a leg that does not take them packet by packet.
 fn takes_keys(to: &Leg) -> Option<DtmfWay> {
     to.plan.map(|plan| plan.dtmf_tx).filter(|way| *way != DtmfWay::Events)
@@ -261,6 +267,14 @@ fn hand_on(heard: Heard, now: Instant, speaker: LegId, to: &mut Leg, sink: &mut 
     }
 }
 
+/// Whether a packet ends a key of whose beginning nothing came, so that there is nothing to carry the end after: phones were
+/// seen to take no notice of such a key, and a browser with Opus sends just the ends of events at 8,000.
+fn is_end_alone(events: &EventMap, arrival: &Arrival<'_>, slot: &Slot) -> bool {
+    let header = &arrival.header;
+    let event = TelephoneEvent::parse(&slot.data()[header.payload.clone()]);
+    event.is_ok_and(|event| event.end && !events.knows(header.timestamp, event))
+}
+
 fn hear_event(
     ear: &mut EventEar,
     arrival: &Arrival<'_>,
@@ -268,9 +282,9 @@ fn hear_event(
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
-    let Arrival { now, speaker, from, header, .. } = arrival;
+    let Arrival { now, speaker, header, .. } = arrival;
     let event = TelephoneEvent::parse(&slot.data()[header.payload.clone()]).map_err(|_| Drop::TelephoneEvent)?;
-    let events = from.events.filter(|_| event.event < 16).ok_or(Drop::NoTelephoneEvents)?;
+    let events = events_in(arrival).filter(|_| event.event < 16).ok_or(Drop::NoTelephoneEvents)?;
     ear.hear(*now, header.timestamp, event, events.clock_hz, |heard| hand_on(heard, *now, *speaker, to, sink));
     Ok(Outcome::Held)
 }
@@ -283,7 +297,7 @@ fn rewrite(
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
-    let Arrival { now, from, place, .. } = *arrival;
+    let Arrival { now, place, .. } = *arrival;
     let mut header = arrival.header.clone();
     let (plan, pair) = to.ready()?;
     if to.voice.is_busy() {
@@ -291,7 +305,7 @@ fn rewrite(
     }
     let (mut pt, mut segment) = (plan.tx_pt, 0);
     if event {
-        let (from, to) = from.events.zip(plan.events).ok_or(Drop::NoTelephoneEvents)?;
+        let (from, to) = events_in(arrival).zip(plan.events).ok_or(Drop::NoTelephoneEvents)?;
         pt = to.tx_pt;
         if from.clock_hz != to.clock_hz {
             let payload = &mut slot.data_mut()[header.payload.clone()];
@@ -320,12 +334,12 @@ fn carry_event(
     to: &mut Leg,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
-    let (now, from, mut header) = (arrival.now, arrival.from, arrival.header.clone());
+    let (now, mut header) = (arrival.now, arrival.header.clone());
     let (plan, pair) = to.ready()?;
     if to.voice.is_busy() {
         return Err(Drop::NotNeeded);
     }
-    let (from, dtmf) = from.events.zip(plan.events).ok_or(Drop::NoTelephoneEvents)?;
+    let (from, dtmf) = events_in(arrival).zip(plan.events).ok_or(Drop::NoTelephoneEvents)?;
     let payload = &mut slot.data_mut()[header.payload.clone()];
     let event = TelephoneEvent::parse(payload).map_err(|_| Drop::TelephoneEvent)?;
     let out_now = to.tx.ts_at(now, plan.codec.clock_hz());

@@ -321,5 +321,5 @@ fn sends_keys(plan: &LegPlan) -> bool {
 }
 
 fn plan_agrees(plan: &LegPlan, pt: u8) -> bool {
-    plan.rx_pt.0 == pt || plan.events.is_some_and(|events| events.rx_pt.0 == pt)
+    plan.rx_pt.0 == pt || plan.events.is_some_and(|events| events.received_as(pt).is_some())
 }

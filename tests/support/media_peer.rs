@@ -305,7 +305,7 @@ pub fn plan(codec: Codec, pt: u8, ssrc: u32) -> LegPlan {
         codec,
         rx_pt: Pt(pt),
         tx_pt: Pt(pt),
-        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz() }),
+        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz(), rx_other: None }),
         dtmf_tx: DtmfWay::Events,
         dtmf_rx_tones: false,
         ptime_ms: 20,

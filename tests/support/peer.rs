@@ -525,7 +525,7 @@ impl Peer {
         }
     }
 
-    fn cancel(&mut self, at: usize) {
+    pub fn cancel(&mut self, at: usize) {
         // Not before a provisional response (RFC 3261 section 9.1); then at once.
         self.calls[at].cancelled = true;
         if !self.provisionals.is_empty() {
@@ -596,7 +596,11 @@ impl Peer {
 
     /// Hands the one of a call over to the one of another.
     pub fn refer_to_call(&mut self, at: usize, other: usize) {
-        let value = self.replaces(other);
+        self.refer_replacing(at, &self.replaces(other));
+    }
+
+    /// REFER with this Replaces.
+    pub fn refer_replacing(&mut self, at: usize, value: &str) {
         let escaped = value.replace(';', "%3B").replace('=', "%3D").replace(':', "%3A");
         self.calls[at].refer_status = None;
         self.in_call(at, Method::Refer, &format!("Refer-To: <sip:x@sim.test?Replaces={escaped}>\r\n"), None);

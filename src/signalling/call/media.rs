@@ -101,8 +101,8 @@ impl Call {
         leg.failure = Some(cause);
         let who = leg.who.clone();
         match cause {
-            // A page that closes its connection says BYE beside it, or its WebSocket closes, or it comes back.
-            LegFailure::DtlsClosed if leg.is_talking() => {
+            // A page that closes its connection says BYE or CANCEL beside it, or its WebSocket closes, or it comes back.
+            LegFailure::DtlsClosed if !self.ring.as_ref().is_some_and(|ring| ring.has(id)) => {
                 out.push(Action::Arm(CallTimer::Leg(id, LegTimer::Grace), self.times.grace));
             }
             LegFailure::DtlsClosed

@@ -89,12 +89,17 @@ impl Engine {
         self.with_call(now, to, out, |call, acts| call.take_in(leg, old, acts));
     }
 
-    /// The leg whose dialog a Replaces names.
+    /// The leg whose dialog a Replaces names: our tag first (RFC 3891 section 3), or last, as JsSIP has it where it was called.
+    /// All three parts must fit either way.
     fn leg_replaced(&self, replaces: &Replaces) -> Option<LegId> {
-        let id = *self.by_tag.get(&replaces.to_tag)?;
-        let dialog = &self.leg(id)?.dialog;
-        let same = dialog.call_id == replaces.call_id && dialog.remote_tag.as_deref() == Some(&replaces.from_tag);
-        same.then_some(id)
+        let named = |ours: &str, theirs: &str| {
+            let id = *self.by_tag.get(ours)?;
+            let dialog = &self.leg(id)?.dialog;
+            let same = dialog.call_id == replaces.call_id && dialog.remote_tag.as_deref() == Some(theirs);
+            same.then_some(id)
+        };
+        let (to, from) = (&replaces.to_tag, &replaces.from_tag);
+        named(to, from).or_else(|| named(from, to))
     }
 
     /// An INVITE that takes the place of a leg of its sender's own, as a page does after it was loaded again.

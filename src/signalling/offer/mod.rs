@@ -305,8 +305,11 @@ impl OfferAnswer {
 
     fn events(&self, remote: &RemoteEnd, codec: Codec) -> Option<DtmfPlan> {
         let (clock_hz, tx_pt) = remote.dtmf_for(codec)?;
-        let ours = self.offered.as_ref().and_then(|o| o.dtmf.iter().find(|(hz, _)| *hz == clock_hz));
-        Some(DtmfPlan { rx_pt: ours.map_or(tx_pt, |(_, pt)| *pt), tx_pt, clock_hz })
+        let offered = self.offered.as_ref().map_or(&[][..], |o| &o.dtmf);
+        let ours = offered.iter().find(|(hz, _)| *hz == clock_hz);
+        let taken = |hz: u32| remote.dtmf.iter().any(|(theirs, _)| *theirs == hz);
+        let rx_other = offered.iter().find(|(hz, _)| *hz != clock_hz && taken(*hz)).map(|(hz, pt)| (*pt, *hz));
+        Some(DtmfPlan { rx_pt: ours.map_or(tx_pt, |(_, pt)| *pt), tx_pt, clock_hz, rx_other })
     }
 
     /// What kind of media leg this is.

@@ -27,25 +27,21 @@ export async function tearDown(world) {
   await world.gateway.stop();
 }
 
-const answered = who => (who instanceof Baresip ? who.sees('CALL_ESTABLISHED') : who.sees(/^confirmed/));
-const rings = who => (who instanceof Baresip ? who.sees('CALL_INCOMING') : who.sees(/^incoming/));
-const over = who => (who instanceof Baresip ? who.sees('CALL_CLOSED') : who.sees(/^ended/));
-
 async function talk(caller, callee, number, { hangsUp = caller } = {}) {
   for (const who of [caller, callee]) {
     await who.forget();
     await who.clearRecordings?.();
   }
   await caller.dial(number);
-  await rings(callee);
+  await callee.rings();
   await callee.answer();
-  await Promise.all([answered(caller), answered(callee)]);
+  await Promise.all([caller.talks(), callee.talks()]);
   await delay(TALK_MS);
   // A browser's recording is read while the call lasts, a phone's when its file is closed.
   const browsers = [caller, callee].filter(who => who instanceof BrowserPeer);
   const early = new Map(await Promise.all(browsers.map(async who => [who, await who.recording()])));
   await hangsUp.hangUp();
-  await Promise.all([over(caller), over(callee)]);
+  await Promise.all([caller.over(), callee.over()]);
   const heard = async who => early.get(who) ?? await who.recording();
   return [
     assertTone(`${callee.name} hears ${caller.name}`, await heard(callee), caller.hz),
@@ -56,11 +52,11 @@ async function talk(caller, callee, number, { hangsUp = caller } = {}) {
 async function service(caller, number, hz) {
   await caller.forget();
   await caller.dial(number);
-  await answered(caller);
+  await caller.talks();
   await delay(TALK_MS);
   const recording = await caller.recording();
   await caller.hangUp();
-  await over(caller);
+  await caller.over();
   return assertTone(`${caller.name} at ${number}`, recording, hz);
 }
 

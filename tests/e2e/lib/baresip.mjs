@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ADDRESS, DOMAIN, freeTcpPort, freeUdpPort, passwordOf } from './gateway.mjs';
 import { Child, delay, until } from './process.mjs';
-import { readWav, toneWav } from './tone.mjs';
+import { keysWav, readWav, toneWav } from './tone.mjs';
 
 async function modulePath() {
   for (const dir of [process.env.BARESIP_MODULES, '/usr/lib/baresip/modules', '/usr/local/lib/baresip/modules']) {
@@ -17,13 +17,14 @@ async function modulePath() {
 export class Baresip {
   events = [];
 
-  static async start(gateway, name, { hz = 1000, codec = 'PCMU', seconds = 120, register = true } = {}) {
+  /** keys: its sound is these keys as tones and nothing else. */
+  static async start(gateway, name, { hz = 1000, keys, codec = 'PCMU', seconds = 120, register = true } = {}) {
     const phone = new Baresip();
     phone.name = name;
     phone.hz = hz;
     phone.dir = await mkdtemp(join(tmpdir(), 'ringway-baresip-'));
     const [control, sip] = [await freeTcpPort(), await freeUdpPort()];
-    await writeFile(join(phone.dir, 'tone.wav'), toneWav(hz, 8000, seconds));
+    await writeFile(join(phone.dir, 'tone.wav'), keys ? keysWav(keys, 8000, seconds, 1_500) : toneWav(hz, 8000, seconds));
     await writeFile(join(phone.dir, 'config'), [
       `module_path ${await modulePath()}`,
       'module g711.so', 'module aufile.so', 'module sndfile.so',
@@ -84,9 +85,54 @@ export class Baresip {
     }
   }
 
+  rings() { return this.sees('CALL_INCOMING'); }
+  talks() { return this.sees('CALL_ESTABLISHED'); }
+  over() { return this.sees('CALL_CLOSED'); }
+
   dial(number) { this.do('dial', `sip:${number}@${DOMAIN}`); }
   answer() { this.do('accept'); }
   hangUp() { this.do('hangup'); }
+  transfer(number) { this.do('transfer', `sip:${number}@${DOMAIN}`); }
+  /** Its answer to the re-INVITE is reported as any other; the second description of the call is its. */
+  async #reinvites(command) {
+    const answers = () => this.events.filter(({ type }) => type === 'CALL_REMOTE_SDP').length;
+    const before = answers();
+    this.do(command);
+    await until(`baresip's ${command} is answered`, () => answers() > before);
+  }
+  hold() { return this.#reinvites('hold'); }
+  resume() { return this.#reinvites('resume'); }
+
+  /** Presses one key after the other, each for as long as a person would. */
+  async press(text) {
+    for (const key of text) {
+      this.do('sndcode', key);
+      await delay(350);
+    }
+  }
+
+  /** The keys that it was sent since it was last told to forget; an end is reported as one, too. */
+  keys() {
+    return this.events.filter(({ type, param }) => type === 'CALL_DTMF_START' && param !== '\u0004').map(({ param }) => param).join('');
+  }
+
+  async #recordings() {
+    const files = (await readdir(this.dir)).filter(file => /dec.*\.wav$/.test(file)).sort();
+    return Promise.all(files.map(async file => ({ file, ...readWav(await readFile(join(this.dir, file))) })));
+  }
+
+  /**
+   * What is heard from now on, as heard() gives it. After a hold of its own it records nothing more, also without a gateway:
+   * version 1.0 throws its recorder of what it hears away with the first such re-INVITE.
+   */
+  async listen() {
+    this.heardBefore = new Map((await this.#recordings()).map(({ file, samples }) => [file, samples.length]));
+  }
+
+  async heard() {
+    const fresh = (await this.#recordings()).map(({ file, rate, samples }) => ({ rate, samples: samples.subarray(this.heardBefore.get(file) ?? 0) }));
+    return fresh.filter(({ samples }) => samples.length).at(-1) ?? { rate: 8000, samples: new Float32Array() };
+  }
 
   /** The newest recording of what was heard. */
   async recording() {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
-import { DOMAIN, passwordOf } from './gateway.mjs';
+import { ADDRESS, DOMAIN, passwordOf } from './gateway.mjs';
 import { until } from './process.mjs';
 import { toneWav } from './tone.mjs';
 
@@ -76,17 +76,24 @@ export async function launchFirefox(prefs = {}) {
 
 /** A browser's page that runs `library` ('jssip' or 'sipjs') and is signed in as `name`. */
 export class BrowserPeer {
-  static async start(browser, gateway, library, name, { password = passwordOf(name), registered = true } = {}) {
+  /** `port` is where the page and its WebSocket are, when it is not the gateway's own. */
+  static async start(browser, gateway, library, name, { password = passwordOf(name), registered = true, instance, port } = {}) {
     const peer = new BrowserPeer();
-    Object.assign(peer, { browser, name, hz: browser.hz, page: await browser.newPage() });
+    Object.assign(peer, { browser, library, name, hz: browser.hz, page: await browser.newPage() });
     peer.errors = [];
     peer.page.on('pageerror', error => peer.errors.push(String(error)));
-    await peer.page.goto(gateway.url);
-    await peer.page.evaluate(`${await bundle(library)};0`);
-    const url = gateway.url.replace('https', 'wss') + 'ws';
-    await peer.page.evaluate(options => void window.peer.start(options), { url, name, password, domain: DOMAIN });
+    peer.host = `${ADDRESS}:${port ?? gateway.webPort}`;
+    peer.options = { url: `wss://${peer.host}/ws`, name, password, domain: DOMAIN, instance };
+    await peer.load();
     if (registered) await peer.sees(/^registered/, 15_000);
     return peer;
+  }
+
+  /** Loads the page, anew if it was there, and signs in. */
+  async load() {
+    await this.page.goto(`https://${this.host}/`);
+    await this.page.evaluate(`${await bundle(this.library)};0`);
+    await this.page.evaluate(options => void window.peer.start(options), this.options);
   }
 
   /** Waits for an event; gives it. */
@@ -102,13 +109,34 @@ export class BrowserPeer {
     }
   }
 
+  rings() { return this.sees(/^incoming/); }
+  talks() { return this.sees(/^confirmed/); }
+  over() { return this.sees(/^(ended|failed)/); }
 
   forget() { return this.page.evaluate(() => window.peer.forget()); }
-  dial(number) { return this.do('call', String(number)); }
+  dial(number, headers = []) { return this.do('call', { number: String(number), headers }); }
   answer() { return this.do('answer'); }
   hideAddresses() { return this.do('hideAddresses'); }
   transport() { return this.page.evaluate(() => window.peer.transport()); }
   hangUp() { return this.do('hangUp'); }
+  async hold(options = {}) {
+    await this.do('hold', options);
+    await this.sees(/^held/);
+  }
+  async resume(options = {}) {
+    await this.do('resume', options);
+    await this.sees(/^resumed/);
+  }
+  transfer(number) { return this.do('transfer', String(number)); }
+  press(text, way = 'INFO') { return this.do('keys', { text, way }); }
+  /** The keys that it was told of since it was last told to forget. */
+  async keys() {
+    const events = await this.page.evaluate(() => window.peer.events());
+    return events.filter(event => event.startsWith('key ')).map(event => event.slice(4)).join('');
+  }
+  /** What is heard from now on, as heard() gives it. */
+  listen() { return this.do('listen'); }
+  heard() { return this.recording(); }
   // One argument alone: playwright's evaluate takes no more.
   do(what, value) {
     return this.page.evaluate(({ what, value }) => { window.peer[what](value); }, { what, value });

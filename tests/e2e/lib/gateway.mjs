@@ -1,11 +1,12 @@
 // A gateway of one's own: free ports, a directory of its own, this machine's own address (Firefox sends no STUN to loopback).
 import { createSocket } from 'node:dgram';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Child, run } from './process.mjs';
+import { toneWav } from './tone.mjs';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const BUILT = process.env.RINGWAY_BUILT ?? join(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'debug');
@@ -32,11 +33,19 @@ export const freeUdpPort = () => free((resolve, reject) => {
 
 let rtpBlock = 0;
 
+function changed(file, text, changes) {
+  return changes.reduce((text, [from, to]) => {
+    if (!text.includes(from)) throw new Error(`${file} has no ${from}`);
+    return text.replace(from, to);
+  }, text);
+}
+
 export class Gateway {
   /**
-   * accounts: {name: number}; change: [[text in ringway.toml, what to put in its place]].
+   * accounts: {name: number}; change: [[text in ringway.toml, what to put in its place]]; dialplan: rules of one's own;
+   * profiles: {name: change of the built-in one of that name, as for ringway.toml}; music: who is held hears this many Hz.
    */
-  static async start({ accounts, change = [], init = [] } = {}) {
+  static async start({ accounts, change = [], init = [], dialplan, profiles = {}, music } = {}) {
     const gateway = new Gateway();
     gateway.dir = await mkdtemp(join(tmpdir(), 'ringway-e2e-'));
     gateway.config = join(gateway.dir, 'ringway.toml');
@@ -45,12 +54,24 @@ export class Gateway {
     const first = gateway.rtpFirst = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
     await gateway.command(['init', '--domain', DOMAIN, '--address', ADDRESS, '--web-port', gateway.webPort, '--udp-port', gateway.udpPort,
       '--webrtc-port', gateway.webrtcPort, '--rtp-ports', `${first}-${first + 99}`, ...init]);
-    let config = await readFile(gateway.config, 'utf8');
-    for (const [from, to] of change) {
-      if (!config.includes(from)) throw new Error(`ringway.toml has no ${from}`);
-      config = config.replace(from, to);
+    if (music) {
+      await writeFile(join(gateway.dir, 'music.wav'), toneWav(music, 8000, 10));
+      change = [...change, ['# hold_music_file', 'hold_music_file']];
     }
-    await writeFile(gateway.config, config);
+    if (dialplan) {
+      await writeFile(join(gateway.dir, 'dialplan.toml'), dialplan);
+      change = [...change, ['# file = "dialplan.toml"', 'file = "dialplan.toml"']];
+    }
+    if (Object.keys(profiles).length) {
+      const dir = join(gateway.dir, 'sip-profiles');
+      await mkdir(dir);
+      for (const [name, changes] of Object.entries(profiles)) {
+        const text = await readFile(join(ROOT, 'sip-profiles', `${name}.toml`), 'utf8');
+        await writeFile(join(dir, `${name}.toml`), changed(`${name}.toml`, text, changes));
+      }
+      change = [...change, ['# dir = "sip-profiles"', 'dir = "sip-profiles"']];
+    }
+    await writeFile(gateway.config, changed('ringway.toml', await readFile(gateway.config, 'utf8'), change));
     for (const [name, number] of Object.entries(accounts ?? {})) await gateway.addAccount(name, number);
     await gateway.serve();
     return gateway;

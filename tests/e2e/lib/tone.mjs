@@ -49,10 +49,10 @@ export function analyse(samples, rate, hz) {
   return { snrDb: ratios[Math.floor(ratios.length / 2)] ?? -99, gaps, seconds: inside.length * 0.02, peakHz: best };
 }
 
-export function assertTone(who, { samples, rate }, hz, { seconds = 2 } = {}) {
+export function assertTone(who, { samples, rate }, hz, { seconds = 2, gaps = 0.05 } = {}) {
   const found = analyse(samples, rate, hz);
   const words = `${who}: ${hz} Hz at ${found.snrDb.toFixed(1)} dB over the rest, gaps ${(found.gaps * 100).toFixed(1)} %, ${found.seconds.toFixed(1)} s`;
-  if (!(found.snrDb > 20 && found.gaps < 0.05 && found.seconds >= seconds)) throw new Error(`the tone is not as it must be: ${words}`);
+  if (!(found.snrDb > 20 && found.gaps < gaps && found.seconds >= seconds)) throw new Error(`the tone is not as it must be: ${words}`);
   return words;
 }
 
@@ -74,6 +74,53 @@ export function toneWav(hz, rate, seconds, amplitude = 0.4) {
   data.writeUInt32LE(count * 2, 40);
   for (let i = 0; i < count; i++) data.writeInt16LE(Math.round(Math.sin((2 * Math.PI * hz * i) / rate) * amplitude * 32767), 44 + i * 2);
   return data;
+}
+
+/** The same in µ-law at 8,000 Hz, without a header. */
+export function toneUlaw(hz, seconds) {
+  const pcm = toneWav(hz, 8000, seconds).subarray(44);
+  return Uint8Array.from({ length: pcm.length / 2 }, (_, i) => ulaw(pcm.readInt16LE(i * 2)));
+}
+
+/** G.711: sign, exponent of the magnitude with its bias of 132, four bits of it. */
+function ulaw(sample) {
+  const magnitude = Math.min(Math.abs(sample), 32635) + 132;
+  const exponent = Math.floor(Math.log2(magnitude)) - 7;
+  return ~((sample < 0 ? 0x80 : 0) | (exponent << 4) | ((magnitude >> (exponent + 3)) & 15)) & 0xff;
+}
+
+const ROWS = [697, 770, 852, 941];
+const COLUMNS = [1209, 1336, 1477, 1633];
+const PAD = '123A456B789C*0#D';
+
+/** A WAV file of keys as tones, 150 ms each, `after` ms from its beginning. */
+export function keysWav(keys, rate, seconds, after) {
+  const data = toneWav(0, rate, seconds);
+  [...keys].forEach((key, n) => {
+    const at = PAD.indexOf(key);
+    const from = Math.round(rate * (after + n * 400) / 1000);
+    for (let i = 0; i < rate * 0.15; i++) {
+      const wave = hz => Math.sin((2 * Math.PI * hz * i) / rate) * 0.2 * 32767;
+      data.writeInt16LE(Math.round(wave(ROWS[at >> 2]) + wave(COLUMNS[at & 3])), 44 + (from + i) * 2);
+    }
+  });
+  return data;
+}
+
+/** The keys that a recording holds as tones (ITU-T Q.23), each once for as long as it sounds. */
+export function keysIn({ samples, rate }) {
+  const window = Math.round(rate * 0.04);
+  let [keys, last] = ['', ''];
+  for (let from = 0; from + window <= samples.length; from += window / 2) {
+    const [start, end] = [Math.round(from), Math.round(from) + window];
+    const all = totalPower(samples, start, end);
+    const loudest = pitches => pitches.map(hz => powerAt(samples, start, end, rate, hz)).reduce((best, power, at) => (power > best.power ? { power, at } : best), { power: 0, at: 0 });
+    const [row, column] = [loudest(ROWS), loudest(COLUMNS)];
+    const heard = all > 1e-5 && row.power + column.power > all * 0.7 && row.power > all * 0.1 && column.power > all * 0.1 ? PAD[row.at * 4 + column.at] : '';
+    if (heard && heard !== last) keys += heard;
+    last = heard;
+  }
+  return keys;
 }
 
 /** Reads a 16-bit PCM WAV file, the first channel. */

@@ -10,13 +10,23 @@ let cancelled = false;
 
 const options = { sessionDescriptionHandlerOptions: { constraints: MICROPHONE, iceGatheringTimeout: 500 } };
 
+function listen() {
+  const { peerConnection } = session.sessionDescriptionHandler;
+  record(new MediaStream(peerConnection.getReceivers().map(receiver => receiver.track)));
+}
+
 function watch(next) {
   session = next;
   cancelled = false;
+  session.delegate = {
+    onInfo(info) {
+      info.accept();
+      tell('key', info.request.body.match(/Signal=\s*(\S)/)?.[1]);
+    },
+  };
   session.stateChange.addListener(state => {
     if (state === SessionState.Established) {
-      const { peerConnection } = session.sessionDescriptionHandler;
-      record(new MediaStream(peerConnection.getReceivers().map(receiver => receiver.track)));
+      listen();
       tell('accepted');
       tell('confirmed');
     }
@@ -24,10 +34,19 @@ function watch(next) {
   });
 }
 
+async function reinvite(hold) {
+  session.sessionDescriptionHandlerOptionsReInvite = { hold };
+  await session.invite({ requestDelegate: {
+    onAccept: () => tell(hold ? 'held' : 'resumed'),
+    onReject: ({ message }) => tell('re-INVITE refused', message.statusCode),
+  } });
+}
+
 window.peer = {
   events: () => events,
   forget: () => { events.length = 0; },
   recording,
+  listen,
   async start({ url, name, password, domain }) {
     agent = new UserAgent({
       uri: UserAgent.makeURI(`sip:${name}@${domain}`),
@@ -49,7 +68,7 @@ window.peer = {
     registerer.stateChange.addListener(state => state === RegistererState.Registered && tell('registered'));
     await registerer.register({ requestDelegate: { onReject: ({ message }) => tell('refused', message.statusCode) } });
   },
-  call(number) {
+  call({ number }) {
     watch(new Inviter(agent, UserAgent.makeURI(`sip:${number}@${agent.configuration.uri.host}`), options));
     session.invite({ requestDelegate: {
       onProgress: ({ message }) => message.statusCode > 100 && tell('ringing', message.statusCode),
@@ -63,9 +82,15 @@ window.peer = {
     cancelled = true;
     return session instanceof Inviter ? session.cancel() : session.reject();
   },
-  digits(text) {
-    const [sender] = session.sessionDescriptionHandler.peerConnection.getSenders().filter(({ dtmf }) => dtmf);
-    sender.dtmf.insertDTMF(text, 120, 200);
+  // As its own SimpleUser does it.
+  hold: () => reinvite(true),
+  resume: () => reinvite(false),
+  async keys({ text, way }) {
+    if (way === 'RFC2833') return void session.sessionDescriptionHandler.sendDtmf(text, { duration: 120, interToneGap: 200 });
+    for (const key of text) {
+      const content = `Signal=${key}\r\nDuration=120`;
+      await session.info({ requestOptions: { body: { contentDisposition: 'render', contentType: 'application/dtmf-relay', content } } });
+    }
   },
   stop: () => agent.stop(),
 };
