@@ -169,7 +169,7 @@ pub struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { ring_secs: 60, websocket_grace_secs: 10, hold_music_file: None }
+        Self { ring_secs: 60, websocket_grace_secs: 8, hold_music_file: None }
     }
 }
 
