@@ -9,9 +9,9 @@
 //!    chance or `await`. The world lives in [`io`] alone. So a 32-second timer, a lost ACK or a crossing CANCEL is tested in
 //!    a millisecond, from a seed (`tests/simulator.rs`).
 //! 2. **Two halves that never import each other.** [`signalling`] and [`media`] meet in one module of plain data, [`plan`].
-//! 3. **One owner, no locks.** One task owns the engine; one thread owns the media sockets, slots and sessions. Bounded
+//! 3. **One owner, no locks.** One task owns the engine; one thread owns the media sockets, slots and legs. Bounded
 //!    queues between them, each with a policy for when it is full, written where it is made.
-//! 4. **Decided at negotiation, straight-line per packet.** A session's [`plan::Path`] is fixed when SDP is agreed; a packet
+//! 4. **Decided at negotiation, straight-line per packet.** How a leg hears another ([`plan::Path`]) is fixed when SDP is agreed; a packet
 //!    meets one `match`, no allocation, lock, log line or `await` (`tests/no_alloc.rs`).
 //! 5. **Peers' quirks are data**: `sip-profiles/*.toml`, `dialplan/*.toml`. No vendor's name in a `.rs` file.
 //! 6. **State can travel.** Calls, dialogs, legs and bindings are plain data without handles; what lives elsewhere (accounts,
@@ -42,7 +42,9 @@
 //!   transaction::Table::receive_*               a retransmission stops here
 //!   request in a dialog   -> dialog::Dialog::receive -> call::Call::on_*
 //!   REGISTER, INVITE      -> auth -> Output::Query -> Input::Account -> registrar | policy::dialplan::Dialplan::route
-//!                         -> two call::Leg, each with its offer::OfferAnswer -> call::Call::start
+//!                         -> a call::Leg with its offer::OfferAnswer -> call::Call::start
+//!   call::ring            says who rings: each device a leg of its own; the first answer is joined with the caller
+//!   REFER, Replaces       -> engine/refer.rs -> a leg takes another's place (call/transfer.rs)
 //!   MESSAGE               -> auth -> message::Messenger -> every device of the addressee, or Output::KeepMessage -> io::store
 //!   SUBSCRIBE, PUBLISH    -> auth -> notifier::Notifier -> NOTIFY, whenever registrar, calls or store have news for it
 //!   response              -> its transaction's owner -> call::Call::on_provisional | on_answer | on_failure
@@ -54,13 +56,24 @@
 //! recvmmsg into slots -> media::Core::handle_datagram
 //!   first byte: STUN | DTLS | RTP | RTCP | drop(why)                       RFC 7983, RFC 5761
 //!   leg by (socket, remote), or by ICE user fragment for STUN from a new address
-//!   srtp unprotect in place -> Rewrite | Transcode | Echo | Tone -> srtp protect in place -> one sendmmsg a turn
+//!   srtp unprotect in place -> to the leg that hears it: Rewrite | Transcode -> srtp protect in place -> one sendmmsg a turn
+//! a leg may hear no other but music, ringing, a tone: a clock of its own (media/voice.rs)
 //! ```
 //!
 //! # Where the house differs from its first drawing, and why
 //! - **No `Relay` path.** Each leg has an SSRC, sequence numbers and RTCP reports of its own, so a header that is passed on
 //!   untouched is never right; [`plan::Path::Rewrite`] leaves the payload alone and costs 0.4 µs a pair of packets, SRTP
-//!   included (`cargo bench --bench transcode`). `Echo` and `Tone` are paths too: the demo numbers need no second leg.
+//!   included (`cargo bench --bench transcode`).
+//! - **The leg, not the call, is what both halves name** ([`plan::LegId`]): media is told what each leg hears
+//!   ([`plan::Source`]), and knows no calls. So a branch that rings, a party that is transferred and a page that comes back
+//!   are the same thing: a leg that hears another one from now on, its own numbers going on unbroken.
+//! - **What a leg ought to hear is worked out from how things stand** (`call/media.rs`), after every event, and media is told
+//!   what has changed; no event has to know what to undo.
+//! - **A re-INVITE is answered by its own leg and never crosses**: hold, late offers, ICE restarts and session timers end where
+//!   they came from; the other side hears music and nothing else of it. The gateway proposes descriptions only to refresh.
+//! - **Transfer needs nothing of the two that are joined**: the gateway carries REFER out itself, and neither is invited anew.
+//! - **What follows from a call's action is done after all that was said before it** (`engine/mod.rs`, a queue): a leg that is
+//!   told two things by one event hears the later one last.
 //! - **A call says [`signalling::call::Action`]s and writes no SIP**; the engine's `act.rs` is the one place where a call's
 //!   messages are written. So the call machine is tested without a byte, and the bytes without a call.
 //! - **Responses to a 2xx's retransmission are the transaction table's**: it keeps the ACK. The call may be gone long before
@@ -68,7 +81,9 @@
 //! - **`rusqlite` with one writer thread** rather than sqlx: one machine, no second database yet; the store's face is six
 //!   methods (`io::store::StoreHandle`), behind which another may stand.
 //! - **One media worker.** All browsers share one port, so a second worker needs packets steered to it by the leg's user
-//!   fragment; sessions are plain data that a worker owns alone, which leaves that open.
+//!   fragment; legs are plain data that a worker owns alone, which leaves that open.
+//! - **What is kept is gathered and packed**: calls and SIP messages wait 50 ms for others to share a transaction, and those of
+//!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.
 //! - **No room for traces**: each SIP message crosses one output ([`signalling::engine::Output::Trace`]) into the store, and
 //!   `ringway ladder`, its `--pcap` and the tests all read that.
 //! - **Who has proven nothing costs no state**: a request outside a dialog without a good answer to a challenge is answered 401

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use ringway::plan::{LegPlan, Path};
 use ringway::policy::dialplan::Dialplan;
 use ringway::signalling::engine::{EngineConfig, Peer as TrustedPeer};
 use ringway::wire::sip::{Framing, HeaderName, Message};
@@ -404,6 +405,56 @@ fn an_offerless_reinvite_gets_our_offer() {
             until(world, |w| hear_each_other(w, (0, 0), (1, 0)))
         });
     }
+}
+
+/// bob, who spoke PCMA with another phone, offers PCMU alone, and later both again: decoded meanwhile, passed on before and
+/// after, for the codec that is in use stays where it can.
+#[test]
+fn a_codec_changes_within_the_call_to_transcoding_and_back() {
+    in_all_weather(plain, &[("alice", false), ("bob", false)], |world| {
+        let path = |world: &World| {
+            let plans: Vec<LegPlan> = world.legs.values().flatten().map(|(plan, _)| *plan).collect();
+            Path::between(&plans[0], &plans[1])
+        };
+        talk(world, 0, "bob")?;
+        assert_eq!(path(world), Path::Rewrite);
+        for (formats, expected) in [("0 101", Path::Transcode), ("8 101", Path::Rewrite)] {
+            world.peers[1].formats = formats;
+            world.act(1, |p, _| p.reinvite(0, Some(Direction::Both)));
+            world.run_for(secs(40));
+            until(world, |w| hear_each_other(w, (0, 0), (1, 0)))?;
+            assert_eq!(path(world), expected, "{formats}\n{}", world.last_words());
+        }
+        Some(())
+    });
+}
+
+/// alice (another network)   gateway
+///   re-INVITE, new ICE credentials -->
+///   <-- 200, new ones of ours, the same certificate, role and mid
+#[test]
+fn an_ice_restart_is_answered_with_new_credentials_and_keeps_the_rest() {
+    in_all_weather(plain, &[("alice", true), ("bob", false)], |world| {
+        talk(world, 0, "bob")?;
+        let line = |world: &World, name: &str| {
+            let sdp = world.peers[0].calls[0].heard_sdp.clone();
+            sdp.lines().find(|line| line.starts_with(name)).map(str::to_owned)
+        };
+        let kept = ["a=fingerprint", "a=setup", "a=mid", "a=group", "m=audio", "a=ssrc"];
+        let before: Vec<_> = kept.iter().map(|name| line(world, name)).collect();
+        let ufrag = line(world, "a=ice-ufrag");
+        world.act(0, |p, _| p.reinvite(0, Some(Direction::Both)));
+        world.run_for(secs(40));
+        assert_eq!((line(world, "a=ice-ufrag"), world.restarts.len()), (ufrag.clone(), 0), "the same credentials are no restart");
+        world.peers[0].ice_session = 1;
+        world.act(0, |p, _| p.reinvite(0, Some(Direction::Both)));
+        world.run_for(secs(40));
+        let (_, new) = world.restarts.first()?;
+        assert_eq!(line(world, "a=ice-ufrag"), Some(format!("a=ice-ufrag:{new}")));
+        assert_ne!(line(world, "a=ice-ufrag"), ufrag);
+        assert_eq!(kept.iter().map(|name| line(world, name)).collect::<Vec<_>>(), before);
+        hear_each_other(world, (0, 0), (1, 0)).then_some(())
+    });
 }
 
 /// alice                gateway                bob

@@ -166,6 +166,10 @@ pub struct Peer {
     pub knows_update: bool,
     /// Whether its INVITEs make no offer.
     pub offerless: bool,
+    /// The payload types that it offers and answers with over UDP.
+    pub formats: &'static str,
+    /// Which ICE session its descriptions belong to; another one is a restart.
+    pub ice_session: u32,
     /// What its INVITEs add.
     pub extra: String,
     /// `Session-Expires` of its INVITEs and 200s.
@@ -213,6 +217,8 @@ impl Peer {
             cancels_after: None,
             knows_update: true,
             offerless: false,
+            formats: "8 0 101",
+            ice_session: 0,
             extra: String::new(),
             session_expires: None,
             outcome: Outcome::Idle,
@@ -507,20 +513,20 @@ impl Peer {
     }
 
     fn sdp(&mut self, at: usize, offer: bool) -> String {
-        let (ip, ufrag) = (self.addr.ip(), self.ufrag());
+        let (ip, ufrag, formats, ice) = (self.addr.ip(), self.ufrag(), self.formats, self.ice_session);
         let call = &mut self.calls[at];
         call.sdp_version += 1;
         let (version, port, direction) = (call.sdp_version, call.port, call.direction.line());
         if self.websocket {
             format!(
-                "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0 8 110 126\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=candidate:1 1 udp 2113937151 6a1a.local {port} typ host\r\na=ice-ufrag:{}x{port}\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 {}\r\na=setup:{}\r\na=mid:0\r\na={direction}\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\na=rtpmap:126 telephone-event/8000\r\n",
+                "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0 8 110 126\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=candidate:1 1 udp 2113937151 6a1a.local {port} typ host\r\na=ice-ufrag:{}x{port}\r\na=ice-pwd:012345678901234567890{ice}\r\na=fingerprint:sha-256 {}\r\na=setup:{}\r\na=mid:0\r\na={direction}\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\na=rtpmap:126 telephone-event/8000\r\n",
                 ufrag,
                 ["AB"; 32].join(":"),
                 if offer { "actpass" } else { "active" },
             )
         } else {
             format!(
-                "v=0\r\no=- 1 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
+                "v=0\r\no=- 1 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
             )
         }
     }

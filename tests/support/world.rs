@@ -72,6 +72,8 @@ pub struct World {
     pub paths: Vec<(LegId, LegPlan, Source)>,
     /// All remote ends that media was told.
     pub remotes: Vec<(LegId, LegRemote)>,
+    /// Legs whose ICE was started anew, with our user fragment from then on.
+    pub restarts: Vec<(LegId, String)>,
     /// All keys that media was told to press.
     pub keys: Vec<(LegId, u8, u32)>,
     /// What the store keeps, by account.
@@ -127,6 +129,7 @@ impl World {
             legs: BTreeMap::new(),
             paths: Vec::new(),
             remotes: Vec::new(),
+            restarts: Vec::new(),
             keys: Vec::new(),
             kept: BTreeMap::new(),
             letters: 0,
@@ -288,8 +291,9 @@ impl World {
                 self.remotes.push((leg, remote));
                 MediaEvent::Connected { leg }
             }
-            MediaCommand::RestartIce { leg, .. } => {
+            MediaCommand::RestartIce { leg, ice_ufrag, .. } => {
                 assert!(self.legs.contains_key(&leg), "an ICE restart of a leg that is not open");
+                self.restarts.push((leg, ice_ufrag));
                 return;
             }
             MediaCommand::Dtmf { leg, event, duration_ms } => {
