@@ -95,7 +95,7 @@ export const cases = [
   { name: 'the other side’s keys are shown', async test(w) {
     const { alice, bob } = w;
     await bobCalls(w);
-    await bob.do('digits', '5#');
+    await bob.press('5#');
     await alice.says('their-keys', /^bob pressed: 5#$/);
     await alice.says('their-keys', /^$/);
     await bob.hangUp();

@@ -151,7 +151,7 @@ export const cases = [
     const scenario = [
       invite({ sdp: true, headers: ['Require: 100rel'] }), recv(100), recv(180, { target: true }),
       within('PRACK', 3, { headers: ['RAck: [$rseq] 2 INVITE'] }), recv(200), recv(200, { target: true }), within('ACK', 2), pause(300), hangsUp(4),
-    ].map(step => step.replace('assign_to="to"/>', 'assign_to="to"/><ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" assign_to="rseq"/>'));
+    ].map(step => step.replace('assign_to="to,tag"/>', 'assign_to="to,tag"/><ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" assign_to="rseq"/>'));
     // The 200 of the answer has no RSeq.
     scenario[5] = recv(200, { target: true });
     return calling(w, scenario, 200, async () => {
