@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 KIT = os.path.join(ROOT, "..", "shared", "peers-kit")
 WORK = os.path.join(ROOT, "target", "peers")
 ADDRESS = "127.0.7.30:5060"
-USERS, PASSWORD = 200, "correct horse battery"
+USERS, PASSWORD = 200, "correct-horse-battery"
 if not os.path.isfile(f"{KIT}/signalling/bench.py"):
     sys.exit("../shared/peers-kit is missing beside the project: it brings the peers and the load")
 sys.path.insert(0, f"{KIT}/lib")
