@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::show;
+use crate::base::civil_date;
 use crate::io::store::Store;
 use crate::signalling::record::CallRecord;
 
@@ -70,19 +71,11 @@ fn talked(call: &CallRecord) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// `2026-11-22 15:45:54`, by Howard Hinnant's civil_from_days.
+/// `2026-11-22 15:45:54`.
 pub(super) fn utc(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (days, time) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01, in eras of 400 years; a year that begins in March has its leap day at its end.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = year_of_era + era * 400 + next_year;
+    let (year, month, day) = civil_date(days);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60)
 }
 

@@ -9,4 +9,4 @@ mod time;
 pub use deadline::{DeadlineKey, Deadlines};
 pub use pii::Pii;
 pub use rng::Rng;
-pub use time::Now;
+pub use time::{Now, civil_date};

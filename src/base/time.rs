@@ -22,3 +22,17 @@ impl Now {
         u64::try_from(self.unix.as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+/// Year, month (1 to 12) and day (1 to 31) of a day since 1970-01-01 (UTC), by Howard Hinnant's `civil_from_days`.
+#[must_use]
+pub fn civil_date(unix_days: u64) -> (u64, u64, u64) {
+    // Years that begin in March have their leap day at the end; 400 of them are 146,097 days, and 1970-01-01 is day 719,468.
+    let shifted = unix_days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12 + 1;
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}

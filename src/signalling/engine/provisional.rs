@@ -102,7 +102,7 @@ impl Engine {
         }
         let rseq = response.line_named("RSeq").and_then(|line| std::str::from_utf8(line).ok()?.trim().parse::<u32>().ok());
         let (Some(rseq), Some(leg), Ok(cseq)) = (rseq, self.leg_mut(id), response.cseq()) else { return false };
-        if leg.seen_rseq.is_some_and(|seen| rseq != seen + 1) {
+        if leg.seen_rseq.is_some_and(|seen| seen.checked_add(1) != Some(rseq)) {
             return false;
         }
         leg.seen_rseq = Some(rseq);

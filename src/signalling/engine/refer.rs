@@ -12,8 +12,8 @@ use crate::wire::sip::{HeaderName, Message, Method, NameAddr, Replaces, reason_p
 
 impl Engine {
     pub(super) fn on_refer(&mut self, now: Now, by: LegId, arrived: Arrived, out: &mut Vec<Output>) {
-        let call = &self.calls[self.by_leg[&by]];
-        if call.transferable_by(by).is_none() {
+        let call = self.by_leg.get(&by).and_then(|key| self.calls.get(*key));
+        if call.and_then(|call| call.transferable_by(by)).is_none() {
             return self.refuse(now, &arrived, 480, "Nobody can be transferred now", out);
         }
         let Some((number, replaces)) = read_refer_to(&arrived.request) else {

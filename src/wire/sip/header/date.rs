@@ -1,20 +1,14 @@
+use crate::base::civil_date;
+
 /// Date (RFC 3261 section 20.17): `Sat, 13 Nov 2010 23:29:00 GMT`, of seconds since 1970.
 #[must_use]
 pub fn date(unix_secs: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, secs) = (unix_secs / 86_400, unix_secs % 86_400);
-    // Years that begin in March have their leap day at the end; 400 of them are 146,097 days, and 1970-01-01 is day 719,468.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = (from_march + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
+    let (year, month, day) = civil_date(days);
     let weekday = DAYS[usize::try_from(days % 7).expect("a week")];
-    let month = MONTHS[usize::try_from(month).expect("a year")];
+    let month = MONTHS[usize::try_from(month - 1).expect("a year")];
     format!("{weekday}, {day:02} {month} {year} {:02}:{:02}:{:02} GMT", secs / 3_600, secs / 60 % 60, secs % 60)
 }
 
