@@ -82,7 +82,7 @@
 //!   methods (`io::store::StoreHandle`), behind which another may stand.
 //! - **One media worker.** All browsers share one port, so a second worker needs packets steered to it by the leg's user
 //!   fragment; legs are plain data that a worker owns alone, which leaves that open.
-//! - **What is kept is gathered and packed**: calls and SIP messages wait 50 ms for others to share a transaction, and those of
+//! - **What is kept is gathered and packed**: calls and SIP messages wait 100 ms for others to share a transaction, and those of
 //!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.
 //! - **No room for traces**: each SIP message crosses one output ([`signalling::engine::Output::Trace`]) into the store, and
 //!   `ringway ladder`, its `--pcap` and the tests all read that.

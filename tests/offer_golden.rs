@@ -94,7 +94,7 @@ impl Case {
             addresses: vec![(ip, MINTED[1].0.parse().expect("a port")).into()],
             ssrc: Ssrc(3_141_592_653),
             session_id: 2_718_281_828_459,
-            secure: (self.profile.media == MediaKind::Webrtc).then_some(secure),
+            secure: (self.profile.media == MediaKind::Webrtc).then(|| Box::new(secure)),
         };
         OfferAnswer::new(self.profile.clone(), local)
     }

@@ -59,7 +59,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let store = Store::open(&config.data_dir, &config.domain)?;
 
     let identity = DtlsIdentity::generate().context("making the DTLS certificate")?;
-    let udp = net::bind_udp(&config.addresses, config.sip.udp_port)?;
+    let udp = net::UdpSockets::bind(&config.addresses, config.sip.udp_port)?;
     let (media_tx, media) = mpsc::channel(net::QUEUE);
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).ok().context("the operating system gives no random numbers")?;
@@ -79,8 +79,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     )?;
 
     let (events_tx, events) = mpsc::channel(net::QUEUE);
-    let (web, web_tasks) = serve_http(http_config(&config, &dialplan)?, events_tx.clone()).await?;
-    say_where(&config, &web, udp.keys());
+    let (web, web_tasks) = serve_http(http_config(&config, &dialplan)?, events_tx).await?;
+    say_where(&config, &web, udp.addresses());
 
     let named = |name: &str| profiles.get(name).cloned().with_context(|| format!("profile {name}"));
     let peers = config.peers.iter().map(|peer| {
@@ -88,7 +88,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     });
     let engine_config = EngineConfig {
         domain: config.domain.clone(),
-        udp: udp.keys().copied().collect(),
+        udp: udp.addresses().collect(),
         browser: named(&config.profiles.browser)?,
         phone: named(&config.profiles.phone)?,
         peers: peers.collect::<anyhow::Result<_>>()?,
@@ -114,7 +114,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let store = StoreThread::start(store).context("starting the database's thread")?;
 
     let (stop, stopped) = oneshot::channel();
-    let driver = tokio::spawn(drive(Driver { engine, udp, events, events_tx, worker, media, store }, stopped));
+    let driver = tokio::spawn(drive(Driver { engine, udp, events, worker, media, store }, stopped));
     wait_for_signal().await?;
     tracing::info!("stopping: calls are being ended");
     let _ = stop.send(());
@@ -165,7 +165,7 @@ fn demo_numbers(dialplan: &Dialplan) -> Vec<DemoNumber> {
 }
 
 /// On standard output, for people and for scripts that wait for it.
-fn say_where<'a>(config: &Config, web: &[SocketAddr], udp: impl Iterator<Item = &'a SocketAddr>) {
+fn say_where(config: &Config, web: &[SocketAddr], udp: impl Iterator<Item = SocketAddr>) {
     let mut out = std::io::stdout().lock();
     let mut say = |line: String| {
         // Nobody reads: that is no reason not to serve.

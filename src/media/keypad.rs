@@ -69,17 +69,10 @@ pub(super) enum Beat {
 }
 
 /// The keys of one leg.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Keypad {
     now: Option<Progress>,
     waiting: VecDeque<Press>,
-}
-
-impl Default for Keypad {
-    fn default() -> Self {
-        // All the memory that it will ever have: a key that arrives in RTP is pressed without allocation.
-        Self { now: None, waiting: VecDeque::with_capacity(MAX_WAITING) }
-    }
 }
 
 impl Keypad {
@@ -127,6 +120,8 @@ impl Keypad {
 
     fn push(&mut self, press: Press) {
         if self.waiting.len() < MAX_WAITING {
+            // All the memory that it will ever have, with the first key: most legs press none.
+            self.waiting.reserve_exact(MAX_WAITING - self.waiting.len());
             self.waiting.push_back(press);
         }
     }

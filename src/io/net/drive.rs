@@ -3,9 +3,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
-use super::{NetEvent, QUEUE, UdpSockets, udp};
+use super::udp::Datagram;
+use super::{NetEvent, QUEUE, UdpSockets};
 use crate::base::Now;
 use crate::io::store::{StoreError, StoreHandle};
 use crate::io::worker::Worker;
@@ -16,13 +17,16 @@ use crate::signalling::record::{CallRecord, TraceRecord};
 use crate::signalling::{ConnectionId, Flow};
 
 /// What is to be written waits no longer than this for more of it.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(100);
 /// And no more of it waits than this.
-const MAX_GATHERED: usize = 2_048;
-/// How much is done before timers are looked at again.
+const MAX_GATHERED: usize = 4_096;
+/// How much of each kind is done before timers are looked at again.
 const AT_ONCE: usize = 256;
+/// A turn begins no sooner than this after the last one. Under load a turn then finds several things to do: going to sleep and
+/// waking up, here and in the threads that are told of it, would cost more than what is done in between.
+const PACE: Duration = Duration::from_millis(1);
 /// How long calls may take to end when the gateway stops.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The engine and all that it speaks to.
 pub struct Driver {
@@ -32,8 +36,6 @@ pub struct Driver {
     pub udp: UdpSockets,
     /// What the web port's sockets say; its other end is theirs.
     pub events: mpsc::Receiver<NetEvent>,
-    /// To give to the UDP readers.
-    pub events_tx: mpsc::Sender<NetEvent>,
     /// The media half.
     pub worker: Worker,
     /// What it reports.
@@ -67,8 +69,7 @@ fn now() -> Now {
 
 /// Runs the engine until `stop` is said; then every call is ended, and what there is to say is said.
 pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
-    let Driver { engine, udp, mut events, events_tx, worker, mut media, store } = driver;
-    let readers: Vec<_> = udp.iter().map(|(local, socket)| udp::read(*local, socket.clone(), events_tx.clone())).collect();
+    let Driver { engine, udp, mut events, worker, mut media, store } = driver;
     // Every question holds a place in the transaction table, which is bounded; this queue need not be longer.
     let (answers, mut answered) = mpsc::channel(QUEUE);
     let mut running = Running {
@@ -99,21 +100,34 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             Some(answer) = answered.recv() => running.input(answer),
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
+            () = running.udp.readable() => {}
         }
-        // Under load there is more at once: going to sleep and waking up would cost more than what is done in between.
         for _ in 0..AT_ONCE {
+            let mut idle = true;
+            // One of each kind, so that none keeps the others waiting.
             if let Ok(event) = media.try_recv() {
                 running.input(Input::Media(event));
-            } else if let Ok(answer) = answered.try_recv() {
+                idle = false;
+            }
+            if let Ok(answer) = answered.try_recv() {
                 running.input(answer);
-            } else if let Ok(event) = events.try_recv() {
+                idle = false;
+            }
+            if let Ok(event) = events.try_recv() {
                 running.on_event(event);
-            } else {
+                idle = false;
+            }
+            if let Some(datagram) = running.udp.read() {
+                running.on_datagram(datagram);
+                idle = false;
+            }
+            if idle {
                 break;
             }
         }
         running.worker.wake();
         running.gather();
+        sleep(PACE).await;
     }
     running.input(Input::ShutDown);
     running.worker.wake();
@@ -123,15 +137,15 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             tokio::select! {
                 Some(event) = media.recv() => running.input(Input::Media(event)),
                 Some(event) = events.recv() => running.on_event(event),
-                else => break,
+                () = running.udp.readable() => {}
+            }
+            while let Some(datagram) = running.udp.read() {
+                running.on_datagram(datagram);
             }
             running.worker.wake();
         }
     })
     .await;
-    for reader in readers {
-        reader.abort();
-    }
     // The store's thread may be about to answer: nobody listens any more.
     drop(answered);
     running.write();
@@ -151,9 +165,12 @@ impl Running {
                 Input::Closed { connection }
             }
             NetEvent::Frame { connection, bytes } => Input::Message { flow: Flow::WebSocket(connection), bytes },
-            NetEvent::Datagram { local, remote, bytes } => Input::Message { flow: Flow::Udp { local, remote }, bytes },
         };
         self.input(input);
+    }
+
+    fn on_datagram(&mut self, Datagram { local, remote, bytes }: Datagram) {
+        self.input(Input::Message { flow: Flow::Udp { local, remote }, bytes });
     }
 
     /// Gives what has been gathered to the store, when it is time.
@@ -197,10 +214,7 @@ impl Running {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Send { flow: Flow::Udp { local, remote }, bytes } => {
-                // A full socket buffer loses it, as the network might: its transaction sends it again.
-                if let Some(socket) = self.udp.get(&local) {
-                    let _ = socket.try_send_to(&bytes, remote);
-                }
+                self.udp.send(local, remote, &bytes);
             }
             Output::Send { flow: Flow::WebSocket(id), bytes } => {
                 let full = self.connections.get(&id).is_some_and(|tx| tx.try_send(bytes).is_err());

@@ -9,8 +9,6 @@ mod tls;
 mod udp;
 mod websocket;
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -19,10 +17,9 @@ use crate::signalling::{Connection, ConnectionId};
 pub use drive::{Driver, drive};
 pub use http::{HttpConfig, serve_http};
 pub use tls::{Certificate, load_or_make};
-pub use udp::{UdpSockets, bind_udp};
+pub use udp::UdpSockets;
 
-/// How many messages may wait for the engine. A WebSocket waits for room, which slows its peer down; a datagram is
-/// dropped, as the network might have, and its sender says it again.
+/// How many messages of WebSockets may wait for the engine. A WebSocket waits for room, which slows its peer down.
 pub const QUEUE: usize = 4_096;
 
 /// What the sockets tell the driver.
@@ -47,15 +44,6 @@ pub enum NetEvent {
         /// Its id.
         connection: ConnectionId,
         /// One SIP message.
-        bytes: Bytes,
-    },
-    /// A datagram.
-    Datagram {
-        /// Our socket's address.
-        local: SocketAddr,
-        /// The sender's.
-        remote: SocketAddr,
-        /// Its payload.
         bytes: Bytes,
     },
 }

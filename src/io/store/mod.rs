@@ -35,6 +35,12 @@ use secret::SecretKey;
 /// The database's file in the data directory.
 pub const DATABASE_FILE: &str = "ringway.db";
 
+/// Pages that the write-ahead log gathers before they are copied into the database: 16 MB.
+const LOG_PAGES: u32 = 4_000;
+
+/// Pages of the database that are kept in memory; the operating system keeps the others.
+const CACHE_KB: i32 = 512;
+
 /// The open database of one gateway.
 pub struct Store {
     db: Connection,
@@ -72,6 +78,9 @@ impl Store {
         // A power cut may lose the last moments of a log that is in sequence; it never breaks the database.
         db.pragma_update(None, "synchronous", "normal")?;
         db.pragma_update(None, "secure_delete", true)?;
+        db.pragma_update(None, "cache_size", -CACHE_KB)?;
+        // Pages that calls write again and again are copied out of the log once for many times.
+        db.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         schema::migrate(&mut db)?;
         let empty: bool = db.query_row("SELECT NOT EXISTS (SELECT 1 FROM accounts)", [], |row| row.get(0))?;
         let key = SecretKey::read_or_make(data_dir, empty)?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use rusqlite::{Connection, Row, params};
+use serde_bytes::{ByteBuf, Bytes};
 
 use super::calls::whole;
 use super::{Store, StoreError};
@@ -21,7 +22,7 @@ pub const MAX_TRACE_AGE_DAYS: u64 = 30;
 const TRANSPORTS: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
 
 /// A message as it is packed: when, whether it came in, transport, our address, theirs, who, the bytes.
-type Packed = (u64, bool, u8, SocketAddr, SocketAddr, String, Vec<u8>);
+type Packed = (u64, bool, u8, SocketAddr, SocketAddr, String, ByteBuf);
 
 impl Store {
     /// The messages of one call, in the order in which they were seen: also those of its Call-IDs that came before there was
@@ -96,7 +97,7 @@ fn pack(records: &[&TraceRecord]) -> Vec<u8> {
         .iter()
         .map(|r| {
             let transport = TRANSPORTS.iter().position(|t| *t == r.transport).unwrap_or_default() as u8;
-            (r.unix_us, r.rx, transport, r.local, r.remote, r.peer.as_str(), &r.bytes[..])
+            (r.unix_us, r.rx, transport, r.local, r.remote, r.peer.as_str(), Bytes::new(&r.bytes))
         })
         .collect();
     let plain = postcard::to_allocvec(&packed).expect("writing to memory does not fail");
@@ -118,7 +119,7 @@ fn unpack(row: &Row<'_>) -> rusqlite::Result<Vec<TraceRecord>> {
         local,
         remote,
         peer,
-        bytes: bytes.into(),
+        bytes: bytes.into_vec().into(),
     });
     Ok(unpacked.collect())
 }

@@ -126,9 +126,9 @@ pub struct Reliable {
     /// The RSeq of the last one; 0 before the first.
     pub rseq: u32,
     /// The one that waits: its transaction, its bytes, how often it was sent.
-    pub waiting: Option<Unacked>,
+    pub waiting: Option<Box<Unacked>>,
     /// What is to be said after it: a status, a phrase, a description. A later one takes the place of an earlier.
-    pub next: Option<(u16, &'static str, Option<String>)>,
+    pub next: Option<Box<(u16, &'static str, Option<String>)>>,
 }
 
 /// A request of ours within the dialog that may change the session: one at a time.

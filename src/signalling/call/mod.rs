@@ -207,7 +207,8 @@ pub struct Call {
     pair: [Option<LegId>; 2],
     /// The caller is answered by the gateway itself and hears this.
     demo: Option<Source>,
-    ring: Option<Ring>,
+    /// Only while somebody rings; most calls are talking.
+    ring: Option<Box<Ring>>,
     transfer: Option<Transfer>,
     /// Legs that came to take another's place, and whose: until media has opened them.
     replacing: Vec<(LegId, LegId)>,
@@ -224,7 +225,7 @@ impl Call {
     #[must_use]
     pub fn new(id: Arc<str>, caller: Leg, to: Result<Ring, Source>, times: CallTimes, record: CallRecord) -> Self {
         let (ring, demo) = match to {
-            Ok(ring) => (Some(ring), None),
+            Ok(ring) => (Some(Box::new(ring)), None),
             Err(source) => (None, Some(source)),
         };
         Self {

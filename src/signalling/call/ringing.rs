@@ -57,7 +57,7 @@ impl Call {
     /// How many more branches there may be.
     #[must_use]
     pub fn branch_room(&self) -> usize {
-        self.ring.as_ref().map_or(0, super::ring::Ring::room)
+        self.ring.as_ref().map_or(0, |ring| ring.room())
     }
 
     /// The leg for which others ring.
@@ -270,7 +270,7 @@ impl Call {
 
     /// Whoever still rings stops ringing; with `elsewhere`, because somebody else has answered.
     fn stop_branches(&mut self, elsewhere: bool, out: &mut Vec<Action>) {
-        let branches = self.ring.as_mut().map(super::ring::Ring::clear).unwrap_or_default();
+        let branches = self.ring.as_mut().map(|ring| ring.clear()).unwrap_or_default();
         for id in branches {
             let from = out.len();
             self.tell_leg(id, &Ending::Cancelled, out);

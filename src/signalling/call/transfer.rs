@@ -37,7 +37,7 @@ impl Call {
     /// Blind transfer: rings the target for the one that `by` talks to.
     pub fn transfer(&mut self, by: LegId, party: LegId, ring: Ring, now: Now, out: &mut Vec<Action>) {
         self.transfer = Some(Transfer { by, by_is_gone: false, party });
-        self.ring = Some(ring);
+        self.ring = Some(Box::new(ring));
         self.notify(100, false, out);
         self.ring_on(now, out);
         self.set_paths(out);

@@ -29,7 +29,7 @@ impl Engine {
     pub fn census(&self) -> Census {
         Census {
             calls: self.calls.len(),
-            dialogs: self.by_tag.len(),
+            dialogs: self.by_leg.len(),
             transactions: self.transactions.len(),
             waiting: self.waiting.len(),
             bindings: self.registrar.len(),

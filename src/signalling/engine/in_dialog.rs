@@ -16,7 +16,7 @@ impl Engine {
     /// The leg whose dialog a request names.
     fn leg_of(&self, request: &Message) -> Option<LegId> {
         let to = request.to().ok()?;
-        self.by_tag.get(to.tag()?).copied()
+        self.tagged(to.tag()?).map(|leg| leg.id)
     }
 
     pub(super) fn on_ack(&mut self, now: Now, ack: &Message, out: &mut Vec<Output>) {

@@ -133,7 +133,7 @@ impl Engine {
 
     pub(super) fn leg_a(&mut self, arrived: &Arrived, sender: &Sender) -> Result<Leg, (u16, &'static str)> {
         let profile = self.profile_of(arrived.flow).clone();
-        let tag = self.rng.token(22);
+        let (id, tag) = self.mint_leg();
         let dialog = Dialog::from_invite(&arrived.request, tag).map_err(|_| (400, "Malformed or missing Contact"))?;
         let body = arrived.request.body();
         let session_expires_secs = profile.session_expires_secs;
@@ -164,7 +164,6 @@ impl Engine {
         let invite_seq = arrived.request.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let timer = session_timer::grant(asked(&arrived.request), can.timer, session_expires_secs);
         let media_ip = self.media_ip(arrived.flow);
-        let id = LegId(self.mint());
         Ok(Leg {
             instance,
             can,
@@ -175,12 +174,12 @@ impl Engine {
     }
 
     fn branch(&mut self, to: Destination, identity: &str, max_forwards: u8) -> Leg {
-        let (call_id, tag) = (self.rng.token(22), self.rng.token(22));
+        let call_id = self.rng.token(22);
+        let (id, tag) = self.mint_leg();
         let local = self.local_end(&to.profile);
         let dialog = Dialog::to_invite(call_id, tag, identity.to_owned(), to.to.clone(), to.uri);
         let offer = OfferAnswer::new(to.profile, local);
         let media_ip = self.media_ip(to.flow);
-        let id = LegId(self.mint());
         let sender = Sender { party: to.party, identity: to.to };
         let invite = Invite::Uac { max_forwards };
         let leg = new_leg(id, &to.who, &sender, to.flow, media_ip, invite, LegState::Idle, dialog, offer);
@@ -245,11 +244,13 @@ impl Engine {
     }
 
     fn local_end(&mut self, profile: &Profile) -> LocalEnd {
-        let secure = (profile.media == MediaKind::Webrtc).then(|| SecureEnd {
-            // 5 bits a letter: RFC 8839 asks for at least 24 and 128 bits.
-            ice_ufrag: self.rng.word(8),
-            ice_pwd: self.rng.word(26),
-            fingerprint: self.config.fingerprint,
+        let secure = (profile.media == MediaKind::Webrtc).then(|| {
+            Box::new(SecureEnd {
+                // 5 bits a letter: RFC 8839 asks for at least 24 and 128 bits.
+                ice_ufrag: self.rng.word(8),
+                ice_pwd: self.rng.word(26),
+                fingerprint: self.config.fingerprint,
+            })
         });
         LocalEnd { addresses: Vec::new(), ssrc: Ssrc(self.rng.next_u32()), session_id: u64::from(self.rng.next_u32()), secure }
     }

@@ -192,8 +192,6 @@ pub struct Engine {
     calls: SlotMap<CallKey, Call>,
     /// Whose each leg is.
     by_leg: BTreeMap<LegId, CallKey>,
-    /// Which leg a local tag names.
-    by_tag: BTreeMap<String, LegId>,
     /// Which leg an INVITE's transaction and its Call-ID made.
     by_invite: BTreeMap<ServerId, LegId>,
     by_call_id: BTreeMap<String, LegId>,
@@ -224,7 +222,6 @@ impl Engine {
             connections: BTreeMap::new(),
             calls: SlotMap::with_key(),
             by_leg: BTreeMap::new(),
-            by_tag: BTreeMap::new(),
             by_invite: BTreeMap::new(),
             by_call_id: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -411,9 +408,9 @@ impl Engine {
 
     /// The call whose dialog or INVITE a message names, for its trace.
     fn call_of(&self, message: &Message) -> Option<Arc<str>> {
-        let by_to = message.to().ok().and_then(|to| to.tag().and_then(|tag| self.by_tag.get(tag)));
-        let leg = by_to.or_else(|| self.by_call_id.get(message.call_id().ok()?))?;
-        self.call_id_of(*leg)
+        let by_to = message.to().ok().and_then(|to| self.tagged(to.tag()?)).map(|leg| leg.id);
+        let leg = by_to.or_else(|| self.by_call_id.get(message.call_id().ok()?).copied())?;
+        self.call_id_of(leg)
     }
 
     fn call_id_of(&self, leg: LegId) -> Option<Arc<str>> {
@@ -424,7 +421,7 @@ impl Engine {
         if response.check().is_err() {
             return;
         }
-        let leg = response.from().ok().and_then(|from| self.by_tag.get(from.tag()?)).copied();
+        let leg = response.from().ok().and_then(|from| self.tagged(from.tag()?)).map(|leg| leg.id);
         self.in_hand = leg.and_then(|leg| self.call_id_of(leg));
         let mut sent = Vec::new();
         let owner = self.transactions.receive_response(now.mono, response, &mut sent);
@@ -572,6 +569,18 @@ impl Engine {
         }
     }
 
+    /// A new leg's id and tag: the tag ends in the id, so that its leg is found by it without a table.
+    fn mint_leg(&mut self) -> (LegId, String) {
+        let id = LegId(self.mint());
+        (id, format!("{}.{}", self.rng.token(22), id.0))
+    }
+
+    /// The leg whose own tag this is.
+    fn tagged(&self, tag: &str) -> Option<&Leg> {
+        let (_, id) = tag.rsplit_once('.')?;
+        self.leg(LegId(id.parse().ok()?)).filter(|leg| leg.dialog.local_tag == tag)
+    }
+
     fn leg(&self, leg: LegId) -> Option<&Leg> {
         Some(self.calls.get(*self.by_leg.get(&leg)?)?.leg(leg))
     }
@@ -632,7 +641,6 @@ impl Engine {
     /// Makes a leg known by all its names.
     fn remember(&mut self, key: CallKey, leg: &Leg) {
         self.by_leg.insert(leg.id, key);
-        self.by_tag.insert(leg.dialog.local_tag.clone(), leg.id);
         if let Invite::Uas { server, .. } = leg.invite {
             self.by_invite.insert(server, leg.id);
             self.by_call_id.insert(leg.dialog.call_id.clone(), leg.id);
@@ -641,7 +649,6 @@ impl Engine {
 
     fn forget(&mut self, leg: &Leg) {
         self.by_leg.remove(&leg.id);
-        self.by_tag.remove(&leg.dialog.local_tag);
         if let Invite::Uas { server, .. } = leg.invite {
             self.by_invite.remove(&server);
             if self.by_call_id.get(&leg.dialog.call_id) == Some(&leg.id) {

@@ -27,9 +27,9 @@ impl Engine {
         let seed = self.rng.next_u32() & 0x7fff_fff0;
         let Some(leg) = self.leg_mut(leg) else { return Turn::Plain };
         if leg.reliable.waiting.is_some() && status < 300 {
-            let final_waits = leg.reliable.next.as_ref().is_some_and(|(status, ..)| *status >= 200);
+            let final_waits = leg.reliable.next.as_ref().is_some_and(|next| next.0 >= 200);
             if !final_waits {
-                leg.reliable.next = Some((status, reason, sdp.cloned()));
+                leg.reliable.next = Some(Box::new((status, reason, sdp.cloned())));
             }
             return Turn::Later;
         }
@@ -43,7 +43,7 @@ impl Engine {
     /// A reliable response has been sent.
     pub(super) fn wait_for_prack(&mut self, now: Now, id: LegId, server: ServerId, bytes: Bytes) {
         let Some(leg) = self.leg_mut(id) else { return };
-        leg.reliable.waiting = Some(Unacked { server, seq: leg.invite_seq, bytes, times: 0 });
+        leg.reliable.waiting = Some(Box::new(Unacked { server, seq: leg.invite_seq, bytes, times: 0 }));
         self.arm(now, id, LegTimer::Retransmit1xx, T1);
         self.arm(now, id, LegTimer::NoPrack, T1 * 64);
     }
@@ -84,7 +84,7 @@ impl Engine {
             Some(_) => self.answer_offer_by_200(now, id, arrived, out),
             None => self.refuse(now, arrived, 200, "", out),
         }
-        if let Some((status, reason, sdp)) = next {
+        if let Some((status, reason, sdp)) = next.map(|next| *next) {
             let Some(key) = self.by_leg.get(&id).copied() else { return };
             self.carry_out(now, key, Action::Respond { leg: id, status, reason, sdp }, out);
             if status >= 200 {

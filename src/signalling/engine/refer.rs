@@ -93,10 +93,9 @@ impl Engine {
     /// All three parts must fit either way.
     fn leg_replaced(&self, replaces: &Replaces) -> Option<LegId> {
         let named = |ours: &str, theirs: &str| {
-            let id = *self.by_tag.get(ours)?;
-            let dialog = &self.leg(id)?.dialog;
-            let same = dialog.call_id == replaces.call_id && dialog.remote_tag.as_deref() == Some(theirs);
-            same.then_some(id)
+            let leg = self.tagged(ours)?;
+            let same = leg.dialog.call_id == replaces.call_id && leg.dialog.remote_tag.as_deref() == Some(theirs);
+            same.then_some(leg.id)
         };
         let (to, from) = (&replaces.to_tag, &replaces.from_tag);
         named(to, from).or_else(|| named(from, to))

@@ -51,7 +51,7 @@ pub struct LocalEnd {
     /// `o=` session id.
     pub session_id: u64,
     /// ICE and DTLS, for a browser.
-    pub secure: Option<SecureEnd>,
+    pub secure: Option<Box<SecureEnd>>,
 }
 
 /// The gateway's ICE credentials and certificate on a browser leg.
