@@ -4,6 +4,7 @@ use std::time::Instant;
 use super::browser::Browser;
 use super::buffer::Slot;
 use super::classic::{Belief, Classic};
+use super::codec::Effort;
 use super::reports::{Reports, Streams};
 use super::rewrite::TxSource;
 use super::silence::{Patience, Silence};
@@ -41,6 +42,8 @@ pub(super) struct Leg {
     pub(super) counters: Counters,
     /// What is played to the far side by us.
     pub(super) voice: Voice,
+    /// How much is done to encode what it hears.
+    pub(super) effort: Effort,
     /// The watch over a far side that says nothing.
     pub(super) silence: Silence,
     reports: Reports,
@@ -72,6 +75,7 @@ impl Leg {
             tx: TxSource::new(rng.next_u32(), rng.next_u64()),
             counters: Counters::default(),
             voice: Voice::default(),
+            effort: Effort::default(),
             silence: Silence::new(patience),
             reports: Reports::new(rng.next_u32()),
             connected: false,
@@ -156,6 +160,7 @@ impl Leg {
         // A compound that ends wrong has been read as far as it went right (RFC 3550 appendix A.2 would refuse it whole; peers
         // exist that pad theirs wrong).
         let _ = self.reports.read(now, slot.data(), Some(self.tx.ssrc), self.rx.ssrc());
+        self.effort.loss_percent = self.reports.expected_loss_percent();
     }
 
     /// Where RTP can be sent now, if it may be.

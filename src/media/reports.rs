@@ -23,6 +23,8 @@ pub(super) struct Reports {
     packets_then: u64,
     /// What it said it lost of ours, cumulative.
     pub(super) remote_lost: u32,
+    /// The share that it said it loses, in 1/256: as soon as it grows, and by a quarter of the difference as it shrinks.
+    loss_x256: u8,
     /// Round trip in microseconds; 0 when unknown.
     pub(super) rtt_us: u32,
 }
@@ -123,6 +125,8 @@ impl Reports {
             }
             Report::Block { block, .. } if Some(block.ssrc) == ours => {
                 self.remote_lost = u32::try_from(block.cumulative_lost).unwrap_or(0);
+                self.loss_x256 =
+                    block.fraction_lost.max(self.loss_x256 - self.loss_x256.saturating_sub(block.fraction_lost).div_ceil(4));
                 if block.last_sr != 0 {
                     self.on_echo(now, block.last_sr, block.delay_since_last_sr);
                 }
@@ -133,6 +137,12 @@ impl Reports {
             | Report::Cname { .. }
             | Report::Bye { .. } => {}
         })
+    }
+
+    /// The loss on the way to the far side that is to be reckoned with, in percent.
+    #[must_use]
+    pub(super) fn expected_loss_percent(&self) -> u8 {
+        (u32::from(self.loss_x256) * 100).div_ceil(256).min(100) as u8
     }
 
     /// RFC 3550 section 6.4.1: round trip = now - LSR - DLSR. A negative one is a far side that counts wrong.

@@ -1,6 +1,8 @@
 //! From one codec to the other.
 
-use super::codec::{CodecError, Decoder, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ, frame_samples};
+use super::codec::{
+    CodecError, Decoder, Effort, Encoded, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ, frame_samples,
+};
 use crate::plan::{Codec, LegPlan};
 use crate::wire::rtp::ts_diff;
 
@@ -175,14 +177,24 @@ impl Transcoder {
         self.out_index = Some(out_index);
     }
 
-    /// Encodes the next full frame into `payload`; none when what is left does not fill one. A frame that the encoder
-    /// refuses is lost.
-    pub fn pop(&mut self, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
-        if self.held < self.frame_samples {
-            return None;
+    /// Encodes the next full frame into `payload`; none when what is left does not fill one, or is a pause. A frame that the
+    /// encoder refuses is lost.
+    pub fn pop(&mut self, effort: Effort, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
+        while self.held >= self.frame_samples {
+            let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], effort, payload);
+            let (timestamp, marker) = (self.out_ts, std::mem::take(&mut self.marker));
+            self.take_frame();
+            match encoded {
+                Ok(Encoded::Bytes(len)) => return Some(Ok(Frame { timestamp, marker, len })),
+                Ok(Encoded::Pause) => self.marker = true,
+                Err(error) => return Some(Err(error)),
+            }
         }
-        let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], payload);
-        let (timestamp, marker) = (self.out_ts, std::mem::take(&mut self.marker));
+        None
+    }
+
+    /// One frame less is held.
+    fn take_frame(&mut self) {
         self.fifo.copy_within(self.frame_samples..self.held, 0);
         self.held -= self.frame_samples;
         self.out_ts = self.out_ts.wrapping_add(self.frame_samples as u32 * self.out_scale);
@@ -190,7 +202,6 @@ impl Transcoder {
             self.out_ts = self.out_ts.wrapping_add(ticks);
             self.marker = true;
         }
-        Some(encoded.map(|len| Frame { timestamp, marker, len }))
     }
 
     /// The outgoing timestamp of a moment that the far side calls `timestamp` (the start of a telephone event): near what is

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::codec::{Encoder, SAMPLE_HZ, frame_samples};
+use super::codec::{Effort, Encoded, Encoder, SAMPLE_HZ, frame_samples};
 use super::keypad::{Beat, Keypad};
 use super::tones::DualTone;
 use super::transcode::Frame;
@@ -316,7 +316,15 @@ impl Voice {
     }
 
     fn audio(&mut self, pcm: &[i16], timestamp: u32, payload: &mut [u8]) -> Tick {
-        let Some(Ok(len)) = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, payload)) else { return Tick::Quiet };
-        Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker), len })
+        let encoded = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, Effort::default(), payload));
+        match encoded {
+            Some(Ok(Encoded::Bytes(len))) => Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker), len }),
+            Some(Ok(Encoded::Pause)) => {
+                self.marker = true;
+                Tick::Quiet
+            }
+            // A frame that the encoder refused is lost.
+            Some(Err(_)) | None => Tick::Quiet,
+        }
     }
 }

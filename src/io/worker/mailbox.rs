@@ -91,8 +91,10 @@ pub(super) fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> i
     let wake = Arc::new(EventFd::new()?);
     let mut outbox = Outbox::new(pool, events, Arc::clone(&wake))?;
     let sockets = shared.into_iter().map(|(socket, addr)| outbox.adopt(socket).map(|id| (id, addr)));
+    let sockets: Vec<_> = sockets.collect::<io::Result<_>>()?;
+    outbox.shared = sockets.len() as u32;
     let core = Core::new(CoreConfig {
-        sockets: sockets.collect::<io::Result<_>>()?,
+        sockets,
         max_legs: config.max_legs,
         music: config.music,
         rtp_timeout: config.rtp_timeout,

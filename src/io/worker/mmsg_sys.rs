@@ -60,12 +60,15 @@ pub(super) enum Token {
     Mailbox,
 }
 
+/// Sockets that one wait answers: under load every leg's has something within a turn.
+const MAX_READY: usize = 256;
+
 /// Room for what one wait answers.
-pub(super) struct Ready([libc::epoll_event; 64]);
+pub(super) struct Ready([libc::epoll_event; MAX_READY]);
 
 impl Default for Ready {
     fn default() -> Self {
-        Self([libc::epoll_event { events: 0, u64: 0 }; 64])
+        Self([libc::epoll_event { events: 0, u64: 0 }; MAX_READY])
     }
 }
 
@@ -108,11 +111,43 @@ impl Epoll {
     }
 }
 
+/// The headers of one call of recvmmsg or sendmmsg, each with a name and a piece of memory of its own. Kept from call to call:
+/// to lay them out anew would cost more than what changes in them.
+struct Headers {
+    names: Box<[libc::sockaddr_storage; MAX_BATCH]>,
+    iovecs: Box<[libc::iovec; MAX_BATCH]>,
+    headers: Box<[libc::mmsghdr; MAX_BATCH]>,
+}
+
+// SAFETY: the pointers in `headers` lead to the other two boxes, which it owns; those in `iovecs` are followed by the kernel alone,
+// during the calls below, each of which has just set them.
+unsafe impl Send for Headers {}
+
+impl Default for Headers {
+    fn default() -> Self {
+        // SAFETY: all three are plain data for which all zeros is a value (family unspecified, null pointers, lengths 0).
+        let (names, iovecs, headers) = unsafe { (zeroed(), zeroed(), zeroed()) };
+        let mut new = Self { names: Box::new(names), iovecs: Box::new(iovecs), headers: Box::new(headers) };
+        for at in 0..MAX_BATCH {
+            let header = &mut new.headers[at].msg_hdr;
+            header.msg_name = (&raw mut new.names[at]).cast();
+            header.msg_iov = &raw mut new.iovecs[at];
+            header.msg_iovlen = 1;
+        }
+        new
+    }
+}
+
 /// A batch of received datagrams, each in its slot.
+#[derive(Default)]
 pub(super) struct RecvBatch {
     slots: [Slot; MAX_BATCH],
     remotes: [Option<SocketAddr>; MAX_BATCH],
-    names: [libc::sockaddr_storage; MAX_BATCH],
+    headers: Headers,
+    /// How many headers in front have their slot's memory set; the slots of a batch that was read may have been swapped since.
+    set: usize,
+    /// How many the last batch held.
+    count: usize,
 }
 
 impl fmt::Debug for RecvBatch {
@@ -121,54 +156,46 @@ impl fmt::Debug for RecvBatch {
     }
 }
 
-impl Default for RecvBatch {
-    fn default() -> Self {
-        // SAFETY: sockaddr_storage is plain data for which all zeros is a value (family unspecified).
-        let names = unsafe { zeroed() };
-        Self { slots: std::array::from_fn(|_| Slot::default()), remotes: [None; MAX_BATCH], names }
-    }
-}
-
 impl RecvBatch {
-    /// Reads what is there, at most [`MAX_BATCH`].
-    pub(super) fn recv(&mut self, fd: RawFd) -> io::Result<usize> {
-        // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
-        let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
-        for (at, slot) in self.slots.iter_mut().enumerate() {
-            let room = slot.room();
+    /// Reads what is there, at most `at_most` and [`MAX_BATCH`].
+    pub(super) fn recv(&mut self, fd: RawFd, at_most: usize) -> io::Result<usize> {
+        let wanted = at_most.min(MAX_BATCH);
+        let Headers { names, iovecs, headers } = &mut self.headers;
+        for at in (0..self.count).chain(self.set..wanted.max(self.set)) {
+            let room = self.slots[at].room();
             iovecs[at] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-            let header = &mut headers[at].msg_hdr;
-            header.msg_name = (&raw mut self.names[at]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
-            header.msg_iov = &raw mut iovecs[at];
-            header.msg_iovlen = 1;
+            headers[at].msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
         }
-        // SAFETY: every header points to a name and an iovec of its own, and every iovec to the room of a slot of its own; all
-        // live in `self` or this frame, are not touched during the call, and are as long as said.
+        (self.set, self.count) = (wanted.max(self.set), 0);
+        // SAFETY: each of the first `wanted` headers points to a name and an iovec of its own, and its iovec to the room of a slot
+        // of its own: those of the last batch have just been set again, and no other slot has been lent since it was. All live
+        // in `self`, are not touched during the call, and are as long as said.
         let count = checked(unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), MAX_BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(fd, headers.as_mut_ptr(), wanted as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
         })? as usize;
         for (at, header) in headers[..count].iter().enumerate() {
             self.slots[at].set_len(header.msg_len as usize);
             // A datagram that was cut is none of ours: no leg sends so much.
             let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
-            self.remotes[at] = if whole { read_name(&self.names[at]) } else { None };
+            self.remotes[at] = if whole { read_name(&names[at]) } else { None };
         }
+        self.count = count;
         Ok(count)
     }
 
     /// One datagram of the last batch and where it came from; from nowhere if it is to be passed over.
+    ///
+    /// # Panics
+    /// The last batch held less.
     pub(super) fn received(&mut self, at: usize) -> (&mut Slot, Option<SocketAddr>) {
+        assert!(at < self.count, "only what was read is lent");
         (&mut self.slots[at], self.remotes[at])
     }
 }
 
 /// What sendmmsg needs beside the datagrams.
-pub(super) struct SendScratch {
-    names: [libc::sockaddr_storage; MAX_BATCH],
-}
+#[derive(Default)]
+pub(super) struct SendScratch(Headers);
 
 impl fmt::Debug for SendScratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,30 +203,16 @@ impl fmt::Debug for SendScratch {
     }
 }
 
-impl Default for SendScratch {
-    fn default() -> Self {
-        // SAFETY: sockaddr_storage is plain data for which all zeros is a value (family unspecified).
-        Self { names: unsafe { zeroed() } }
-    }
-}
-
 impl SendScratch {
     /// Sends `slots` to `targets` from one socket. One that the kernel refuses is passed over; when it takes no more (its
     /// buffer is full) the rest is dropped.
     pub(super) fn send(&mut self, fd: RawFd, slots: &[Slot], targets: &[Pair]) {
-        // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
-        let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
+        let Headers { names, iovecs, headers } = &mut self.0;
         let count = slots.len().min(targets.len()).min(MAX_BATCH);
         for at in 0..count {
             let data = slots[at].data();
             iovecs[at] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
-            let header = &mut headers[at].msg_hdr;
-            header.msg_namelen = write_name(&mut self.names[at], targets[at].remote);
-            header.msg_name = (&raw mut self.names[at]).cast();
-            header.msg_iov = &raw mut iovecs[at];
-            header.msg_iovlen = 1;
+            headers[at].msg_hdr.msg_namelen = write_name(&mut names[at], targets[at].remote);
         }
         let mut from = 0;
         while from < count {

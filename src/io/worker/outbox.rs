@@ -18,6 +18,8 @@ use crate::plan::{MediaEvent, OpenFailure};
 #[derive(Debug)]
 pub(super) struct Outbox {
     sockets: Vec<Option<Socket>>,
+    /// How many of them, at the front, all browsers share.
+    pub(super) shared: u32,
     free: Vec<u32>,
     pub(super) epoll: Epoll,
     pool: PortPool,
@@ -34,6 +36,7 @@ impl Outbox {
         epoll.add(wake.as_raw_fd(), Token::Mailbox)?;
         Ok(Self {
             sockets: Vec::new(),
+            shared: 0,
             free: Vec::new(),
             epoll,
             pool,
@@ -60,6 +63,11 @@ impl Outbox {
         Ok(SocketId(id))
     }
 
+    /// Whether all browsers share it, rather than one leg having it for its own.
+    pub(super) fn is_shared(&self, id: SocketId) -> bool {
+        id.0 < self.shared
+    }
+
     /// Closes a socket; epoll forgets it by itself.
     fn close(&mut self, id: SocketId) {
         if self.sockets.get_mut(id.0 as usize).and_then(Option::take).is_some() {
@@ -67,11 +75,11 @@ impl Outbox {
         }
     }
 
-    /// Reads a batch from one socket; 0 when it has nothing, or is gone.
-    pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch) -> usize {
+    /// Reads a batch of at most `at_most` from one socket; 0 when it has nothing, or is gone.
+    pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch, at_most: usize) -> usize {
         match self.sockets.get(id.0 as usize) {
             // What an error of the socket leaves behind (an ICMP report, say) is read with the next turn.
-            Some(Some(socket)) => batch.recv(socket.as_raw_fd()).unwrap_or(0),
+            Some(Some(socket)) => batch.recv(socket.as_raw_fd(), at_most).unwrap_or(0),
             _ => 0,
         }
     }

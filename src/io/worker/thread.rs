@@ -1,15 +1,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mmsg_sys::{EventFd, MAX_BATCH, Ready, RecvBatch, Token};
 use super::now;
 use super::outbox::Outbox;
-use crate::media::{Core, Pair};
+use crate::media::{Core, Pair, SocketId};
 use crate::plan::MediaCommand;
 
-/// Batches read from one socket before the others have their turn.
+/// Batches read from a shared socket before the others have their turn.
 const BATCHES_A_TURN: usize = 4;
+
+/// A turn begins no sooner than this after the one before, once that had [`BUSY`] datagrams or more to carry: under load each turn
+/// then finds many, and going to sleep and waking up for each would cost more than all else. Half of it is what a packet waits.
+const PACE: Duration = Duration::from_micros(500);
+
+/// With fewer datagrams in a turn, each is carried as it comes.
+const BUSY: usize = 2;
 
 /// How soon waiting events are offered again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -44,9 +51,11 @@ impl Turner {
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
             let count = self.outbox.epoll.wait(&mut ready, wait);
+            let begun = Instant::now();
+            let mut carried = 0;
             for token in ready.tokens(count) {
                 match token {
-                    Token::Socket(socket) => self.read(socket),
+                    Token::Socket(socket) => carried += self.read(socket),
                     Token::Mailbox => self.wake.clear(),
                 }
             }
@@ -54,6 +63,9 @@ impl Turner {
             self.outbox.tell();
             self.take_commands();
             self.outbox.flush();
+            if carried >= BUSY {
+                std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
+            }
         }
         self.core.shutdown(now(), &mut self.outbox);
         self.outbox.flush();
@@ -65,9 +77,14 @@ impl Turner {
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
-    fn read(&mut self, socket: crate::media::SocketId) {
-        for _ in 0..BATCHES_A_TURN {
-            let count = self.outbox.recv(socket, &mut self.batch);
+    /// Carries what a socket has, and answers how much that was. A leg's own has one datagram in a turn, or a few, which the next
+    /// turns read.
+    fn read(&mut self, socket: SocketId) -> usize {
+        let (batches, at_most) = if self.outbox.is_shared(socket) { (BATCHES_A_TURN, MAX_BATCH) } else { (1, 1) };
+        let mut carried = 0;
+        for _ in 0..batches {
+            let count = self.outbox.recv(socket, &mut self.batch, at_most);
+            carried += count;
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
@@ -78,10 +95,11 @@ impl Turner {
                     self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox);
                 }
             }
-            if count < MAX_BATCH {
-                return;
+            if count < at_most {
+                break;
             }
         }
+        carried
     }
 
     fn take_commands(&mut self) {

@@ -5,6 +5,7 @@
 
 mod g711;
 mod opus_sys;
+mod pause;
 mod plc;
 
 pub use g711::{Law, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
@@ -12,6 +13,7 @@ pub use opus_sys::{OpusDecoder, OpusEncoder, OpusError};
 pub use plc::Concealer;
 
 use crate::plan::Codec;
+use pause::{Pause, Say};
 
 /// Samples a second of all PCM in the gateway.
 pub const SAMPLE_HZ: u32 = 8_000;
@@ -114,13 +116,47 @@ pub fn frame_samples(codec: Codec, ptime_ms: u8) -> usize {
     8 * usize::from(if able { ptime_ms } else { 20 })
 }
 
+/// How much an encoder does for its far side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// libopus's complexity, 0 to 10.
+    pub complexity: u8,
+    /// The loss that its in-band FEC is made for, in percent; with 0 there is none.
+    pub loss_percent: u8,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { complexity: 5, loss_percent: 0 }
+    }
+}
+
+/// What an encoder made of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoded {
+    /// So many bytes of payload.
+    Bytes(usize),
+    /// The frame is part of a pause: nothing is sent in its place, and time goes on.
+    Pause,
+}
+
 /// Speaks one direction of one leg.
 #[derive(Debug)]
 pub enum Encoder {
-    /// RFC 6716: 24 kbit/s, voice, complexity 5, in-band FEC for 10 % loss.
-    Opus(OpusEncoder),
+    /// RFC 6716: 24 kbit/s, voice; pauses are not sent.
+    Opus(Box<OpusVoice>),
     /// G.711.
     G711(Law),
+}
+
+/// Opus with what it is made with.
+#[derive(Debug)]
+pub struct OpusVoice {
+    encoder: OpusEncoder,
+    effort: Effort,
+    pause: Pause,
+    /// The first byte of the last packet (RFC 6716 section 3.1): what a pause is announced with.
+    toc: Option<u8>,
 }
 
 impl Encoder {
@@ -130,24 +166,50 @@ impl Encoder {
     /// libopus refused to start.
     pub fn new(codec: Codec) -> Result<Self, CodecError> {
         Ok(match codec {
-            Codec::Opus => Self::Opus(OpusEncoder::new()?),
+            Codec::Opus => Self::Opus(Box::new(OpusVoice {
+                encoder: OpusEncoder::new()?,
+                effort: Effort::default(),
+                pause: Pause::default(),
+                toc: None,
+            })),
             Codec::Pcmu => Self::G711(Law::Mu),
             Codec::Pcma => Self::G711(Law::A),
         })
     }
 
-    /// Encodes one frame into the front of `payload`; answers the bytes written.
+    /// Encodes one frame into the front of `payload`.
     ///
     /// # Errors
     /// `payload` is too short, or libopus refused.
-    pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, CodecError> {
+    pub fn encode(&mut self, pcm: &[i16], effort: Effort, payload: &mut [u8]) -> Result<Encoded, CodecError> {
         match self {
-            Self::Opus(opus) => Ok(opus.encode(pcm, payload)?),
+            Self::Opus(opus) => opus.encode(pcm, effort, payload),
             Self::G711(law) => {
                 let payload = payload.get_mut(..pcm.len()).ok_or(CodecError::Payload)?;
                 law.encode(pcm, payload);
-                Ok(pcm.len())
+                Ok(Encoded::Bytes(pcm.len()))
             }
         }
+    }
+}
+
+impl OpusVoice {
+    fn encode(&mut self, pcm: &[i16], effort: Effort, payload: &mut [u8]) -> Result<Encoded, CodecError> {
+        match (self.pause.next(pcm), self.toc) {
+            (Say::Nothing, Some(_)) => return Ok(Encoded::Pause),
+            (Say::Pause, Some(toc)) => {
+                *payload.first_mut().ok_or(CodecError::Payload)? = toc;
+                return Ok(Encoded::Bytes(1));
+            }
+            (Say::Frame | Say::Pause | Say::Nothing, _) => {}
+        }
+        if self.effort != effort {
+            self.encoder.set_effort(effort)?;
+            self.effort = effort;
+        }
+        let len = self.encoder.encode(pcm, payload)?;
+        // Its last two bits say how many frames there are: one.
+        self.toc = payload.first().filter(|_| len > 0).map(|first| first & 0xfc);
+        Ok(Encoded::Bytes(len))
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 
 use opusic_sys as sys;
 
-use super::SAMPLE_HZ;
+use super::{Effort, SAMPLE_HZ};
 
 /// What libopus answered (`opus_defines.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,12 +112,7 @@ pub struct OpusEncoder {
 impl OpusEncoder {
     /// Bits a second.
     pub const BITRATE: i32 = 24_000;
-    /// The knee of the CPU curve (see the crate page).
-    pub const COMPLEXITY: i32 = 5;
-    /// The loss that in-band FEC is made for.
-    pub const EXPECTED_LOSS_PERCENT: i32 = 10;
-
-    /// An encoder for voice with in-band FEC.
+    /// An encoder for voice, with in-band FEC as soon as a loss is expected ([`OpusEncoder::set_effort`]).
     ///
     /// # Errors
     /// What libopus answered.
@@ -133,11 +128,20 @@ impl OpusEncoder {
         checked(answer)?;
         let mut encoder = Self { state };
         encoder.set(sys::OPUS_SET_BITRATE_REQUEST, Self::BITRATE)?;
-        encoder.set(sys::OPUS_SET_COMPLEXITY_REQUEST, Self::COMPLEXITY)?;
         encoder.set(sys::OPUS_SET_INBAND_FEC_REQUEST, 1)?;
-        encoder.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, Self::EXPECTED_LOSS_PERCENT)?;
         encoder.set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE)?;
+        encoder.set_effort(Effort::default())?;
         Ok(encoder)
+    }
+
+    /// How much is done from the next frame on.
+    ///
+    /// # Errors
+    /// What libopus answered.
+    pub fn set_effort(&mut self, effort: Effort) -> Result<(), OpusError> {
+        self.set(sys::OPUS_SET_COMPLEXITY_REQUEST, effort.complexity.into())?;
+        // With none expected, FEC is neither made nor paid for.
+        self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, effort.loss_percent.into())
     }
 
     fn set(&mut self, request: c_int, value: i32) -> Result<(), OpusError> {
