@@ -8,7 +8,7 @@ use tokio::time::{sleep_until, timeout};
 use super::{NetEvent, QUEUE, UdpSockets, udp};
 use crate::base::Now;
 use crate::io::store::{StoreError, StoreHandle};
-use crate::io::worker::Worker;
+use crate::io::worker::Workers;
 use crate::plan::{MediaCommand, MediaEvent};
 use crate::signalling::engine::{Engine, Input, Output, QueryId, Unavailable};
 use crate::signalling::message::{KeepError, Letter};
@@ -35,7 +35,7 @@ pub struct Driver {
     /// To give to the UDP readers.
     pub events_tx: mpsc::Sender<NetEvent>,
     /// The media half.
-    pub worker: Worker,
+    pub worker: Workers,
     /// What it reports.
     pub media: mpsc::Receiver<MediaEvent>,
     /// The database.
@@ -47,7 +47,7 @@ struct Running {
     engine: Engine,
     udp: UdpSockets,
     connections: BTreeMap<ConnectionId, mpsc::Sender<Bytes>>,
-    worker: Worker,
+    worker: Workers,
     store: StoreHandle,
     answers: mpsc::Sender<Input>,
     /// What the engine hears instead of the answers that the store had no room to give.
@@ -95,7 +95,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
         tokio::select! {
             biased;
             _ = &mut stop => break,
-            Some(event) = media.recv() => running.input(Input::Media(event)),
+            Some(event) = media.recv() => running.on_media(event),
             Some(answer) = answered.recv() => running.input(answer),
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
@@ -103,7 +103,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
         // Under load there is more at once: going to sleep and waking up would cost more than what is done in between.
         for _ in 0..AT_ONCE {
             if let Ok(event) = media.try_recv() {
-                running.input(Input::Media(event));
+                running.on_media(event);
             } else if let Ok(answer) = answered.try_recv() {
                 running.input(answer);
             } else if let Ok(event) = events.try_recv() {
@@ -121,7 +121,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
     let _ = timeout(FAREWELL, async {
         while running.engine.census().calls > 0 {
             tokio::select! {
-                Some(event) = media.recv() => running.input(Input::Media(event)),
+                Some(event) = media.recv() => running.on_media(event),
                 Some(event) = events.recv() => running.on_event(event),
                 else => break,
             }
@@ -154,6 +154,11 @@ impl Running {
             NetEvent::Datagram { local, remote, bytes } => Input::Message { flow: Flow::Udp { local, remote }, bytes },
         };
         self.input(input);
+    }
+
+    fn on_media(&mut self, event: MediaEvent) {
+        self.worker.note(&event);
+        self.input(Input::Media(event));
     }
 
     /// Gives what has been gathered to the store, when it is time.

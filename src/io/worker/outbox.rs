@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -9,16 +10,24 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::EVENT_BACKLOG;
+use super::links::{Crossing, Links};
 use super::mmsg_sys::{Epoll, EventFd, MAX_BATCH, RecvBatch, SendScratch, Token};
 use super::ports::PortPool;
-use crate::media::{Pair, PortPair, Sink, Slot, SocketId};
+use crate::media::{Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use crate::plan::{MediaEvent, OpenFailure};
 
 /// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    sockets: Vec<Option<Socket>>,
+    /// The shared ones of all workers first, numbered alike with each, then the ports of our classic legs.
+    sockets: Vec<Option<Arc<Socket>>>,
     free: Vec<u32>,
+    /// Our own among the shared ones.
+    own: Range<u32>,
+    /// Our shared port is not read for now: what comes waits in the kernel.
+    muted: bool,
+    /// To the other workers.
+    pub(super) links: Links,
     pub(super) epoll: Epoll,
     pool: PortPool,
     slots: Vec<Slot>,
@@ -29,12 +38,25 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(pool: PortPool, events: mpsc::Sender<MediaEvent>, wake: Arc<EventFd>) -> io::Result<Self> {
+    pub(super) fn new(
+        shared: Vec<Arc<Socket>>,
+        own: Range<u32>,
+        links: Links,
+        pool: PortPool,
+        events: mpsc::Sender<MediaEvent>,
+        wake: &EventFd,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(wake.as_raw_fd(), Token::Mailbox)?;
+        for id in own.clone() {
+            epoll.add(shared[id as usize].as_raw_fd(), Token::Socket(SocketId(id)))?;
+        }
         Ok(Self {
-            sockets: Vec::new(),
+            sockets: shared.into_iter().map(Some).collect(),
             free: Vec::new(),
+            own,
+            muted: false,
+            links,
             epoll,
             pool,
             // One more than a batch: there is always one to write into.
@@ -47,7 +69,7 @@ impl Outbox {
     }
 
     /// Takes a bound socket in and numbers it.
-    pub(super) fn adopt(&mut self, socket: Socket) -> io::Result<SocketId> {
+    fn adopt(&mut self, socket: Arc<Socket>) -> io::Result<SocketId> {
         let id = self.free.pop().unwrap_or_else(|| {
             self.sockets.push(None);
             (self.sockets.len() - 1) as u32
@@ -67,8 +89,58 @@ impl Outbox {
         }
     }
 
+    /// Gives out the sockets of a classic leg; what waits in them to be read goes along.
+    pub(super) fn take_pair(&mut self, ports: PortPair) -> Option<(Arc<Socket>, Arc<Socket>)> {
+        // What the leg has said until now still goes out from them.
+        self.flush();
+        let mut take = |id: SocketId| {
+            let socket = self.sockets.get_mut(id.0 as usize).and_then(Option::take)?;
+            self.free.push(id.0);
+            self.epoll.remove(socket.as_raw_fd());
+            Some(socket)
+        };
+        Some((take(ports.rtp)?, take(ports.rtcp)?))
+    }
+
+    /// Takes in the sockets of a classic leg that another worker gave out, and numbers them.
+    ///
+    /// # Errors
+    /// The kernel will not watch one more.
+    pub(super) fn adopt_pair(&mut self, (rtp, rtcp): (Arc<Socket>, Arc<Socket>), local: SocketAddr) -> io::Result<PortPair> {
+        let rtp = self.adopt(rtp)?;
+        match self.adopt(rtcp) {
+            Ok(rtcp) => Ok(PortPair { rtp, rtcp, local }),
+            Err(error) => {
+                self.close(rtp);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads our shared port no longer, or again.
+    ///
+    /// # Errors
+    /// The kernel will not watch it again.
+    pub(super) fn mute(&mut self, muted: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.muted, muted) == muted {
+            return Ok(());
+        }
+        for id in self.own.clone() {
+            let Some(Some(socket)) = self.sockets.get(id as usize) else { continue };
+            if muted {
+                self.epoll.remove(socket.as_raw_fd());
+            } else {
+                self.epoll.add(socket.as_raw_fd(), Token::Socket(SocketId(id)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a batch from one socket; 0 when it has nothing, or is gone.
     pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch) -> usize {
+        if self.muted && self.own.contains(&id.0) {
+            return 0;
+        }
         match self.sockets.get(id.0 as usize) {
             // What an error of the socket leaves behind (an ICMP report, say) is read with the next turn.
             Some(Some(socket)) => batch.recv(socket.as_raw_fd()).unwrap_or(0),
@@ -139,14 +211,7 @@ impl Sink for Outbox {
 
     fn bind_pair(&mut self, local: IpAddr) -> Result<PortPair, OpenFailure> {
         let (rtp, local, rtcp) = self.pool.bind(local)?;
-        let adopted = self.adopt(rtp).and_then(|rtp| match self.adopt(rtcp) {
-            Ok(rtcp) => Ok(PortPair { rtp, rtcp, local }),
-            Err(error) => {
-                self.close(rtp);
-                Err(error)
-            }
-        });
-        adopted.map_err(|_| {
+        self.adopt_pair((Arc::new(rtp), Arc::new(rtcp)), local).map_err(|_| {
             self.pool.release(local);
             OpenFailure::NoPort
         })
@@ -158,5 +223,13 @@ impl Sink for Outbox {
         self.close(ports.rtp);
         self.close(ports.rtcp);
         self.pool.release(ports.local);
+    }
+
+    fn hand_over(&mut self, to: WorkerId, slot: &mut Slot, pair: Pair) -> bool {
+        self.links.hand_over(to, slot, pair)
+    }
+
+    fn tell_route(&mut self, home: WorkerId, change: RouteChange) {
+        self.links.push(home, Crossing::Route(change));
     }
 }

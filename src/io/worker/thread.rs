@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::links::Arrivals;
+use super::mailbox::Order;
 use super::mmsg_sys::{EventFd, MAX_BATCH, Ready, RecvBatch, Token};
+use super::moves::{Part, Sign};
 use super::now;
 use super::outbox::Outbox;
-use crate::media::{Core, Pair};
-use crate::plan::MediaCommand;
+use crate::media::{Core, Pair, Totals, WorkerId};
 
 /// Batches read from one socket before the others have their turn.
 const BATCHES_A_TURN: usize = 4;
@@ -20,9 +22,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The loop of one worker.
 #[derive(Debug)]
 pub(super) struct Turner {
-    core: Core,
-    outbox: Outbox,
-    mailbox: rtrb::Consumer<MediaCommand>,
+    pub(super) worker: WorkerId,
+    pub(super) core: Core,
+    pub(super) outbox: Outbox,
+    mailbox: rtrb::Consumer<Order>,
+    pub(super) arrivals: Arrivals,
+    /// The move that is under way; commands wait behind it.
+    pub(super) part: Option<Part>,
+    pub(super) signs: Vec<Sign>,
     wake: Arc<EventFd>,
     stop: Arc<AtomicBool>,
     batch: Box<RecvBatch>,
@@ -30,16 +37,20 @@ pub(super) struct Turner {
 
 impl Turner {
     pub(super) fn new(
+        worker: WorkerId,
         core: Core,
         outbox: Outbox,
-        mailbox: rtrb::Consumer<MediaCommand>,
+        mailbox: rtrb::Consumer<Order>,
+        arrivals: Arrivals,
         wake: Arc<EventFd>,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        Self { core, outbox, mailbox, wake, stop, batch: Box::default() }
+        let (part, signs) = (None, Vec::new());
+        Self { worker, core, outbox, mailbox, arrivals, part, signs, wake, stop, batch: Box::default() }
     }
 
-    pub(super) fn run(mut self) {
+    /// Runs until it is told to stop; all that was counted.
+    pub(super) fn run(mut self) -> Totals {
         let mut ready = Ready::default();
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
@@ -50,18 +61,22 @@ impl Turner {
                     Token::Mailbox => self.wake.clear(),
                 }
             }
+            self.read_links();
             self.core.handle_timeout(now(), &mut self.outbox);
             self.outbox.tell();
             self.take_commands();
+            self.move_on();
             self.outbox.flush();
+            self.outbox.links.flush();
         }
         self.core.shutdown(now(), &mut self.outbox);
         self.outbox.flush();
+        self.core.totals()
     }
 
     fn wait(&self) -> Duration {
         let due = self.core.poll_timeout().map(|(at, _)| at.saturating_duration_since(now().mono));
-        let retry = self.outbox.has_backlog().then_some(RETRY);
+        let retry = (self.outbox.has_backlog() || self.outbox.links.has_backlog()).then_some(RETRY);
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
@@ -74,8 +89,9 @@ impl Turner {
             let now = now();
             for at in 0..count {
                 let (slot, remote) = self.batch.received(at);
-                if let Some(remote) = remote {
-                    self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox);
+                match remote {
+                    Some(remote) => self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox),
+                    None => self.core.refuse_too_long(),
                 }
             }
             if count < MAX_BATCH {
@@ -84,10 +100,14 @@ impl Turner {
         }
     }
 
-    fn take_commands(&mut self) {
-        while !self.outbox.is_stalled() {
-            let Ok(command) = self.mailbox.pop() else { return };
-            self.core.handle_command(now(), command, &mut self.outbox);
+    pub(super) fn take_commands(&mut self) {
+        while self.part.is_none() && !self.outbox.is_stalled() {
+            match self.mailbox.pop() {
+                Ok(Order::Media(command)) => self.core.handle_command(now(), command, &mut self.outbox),
+                // Begun at the turn's end, when nothing that was read waits to be handled.
+                Ok(Order::Move(order)) => self.part = Some(Part::new(order)),
+                Err(rtrb::PopError::Empty) => return,
+            }
         }
     }
 }
