@@ -61,7 +61,7 @@ pub enum LegOpen {
         /// One of the worker's own addresses.
         local: IpAddr,
     },
-    /// A browser: on the port shared by all, found by `ice_ufrag`.
+    /// A browser: on a port shared with others, found by `ice_ufrag`.
     WebRtc {
         /// Our ICE user fragment, unique among live legs.
         ice_ufrag: String,

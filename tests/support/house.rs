@@ -80,8 +80,10 @@ impl House {
             while let Some((home, change)) = self.workers[from].sink.routes.pop_front() {
                 self.workers[usize::from(home.0)].core.handle_route(change);
             }
-            while let Some((to, pair, bytes)) = self.workers[from].sink.handed.pop_front() {
-                self.workers[usize::from(to.0)].datagram(pair.socket, pair.remote, &bytes);
+            while let Some((to, pair, mut slot)) = self.workers[from].sink.handed.pop_front() {
+                let Bench { core, sink, now, .. } = &mut self.workers[usize::from(to.0)];
+                core.handle_datagram(*now, pair, &mut slot, sink);
+                self.workers[from].sink.spare.push(slot);
             }
         }
     }

@@ -30,7 +30,9 @@ pub struct TestSink {
     /// Sending there breaks an invariant.
     pub poison: Option<SocketAddr>,
     /// For legs that live with other workers.
-    pub handed: VecDeque<(WorkerId, Pair, Vec<u8>)>,
+    pub handed: VecDeque<(WorkerId, Pair, Slot)>,
+    /// To be used for them again.
+    pub spare: Vec<Slot>,
     /// How many more of those there is room for.
     pub room: usize,
     /// For the homes of legs that live here.
@@ -47,6 +49,7 @@ impl Default for TestSink {
             next_socket: 1,
             poison: None,
             handed: VecDeque::new(),
+            spare: Vec::new(),
             room: usize::MAX,
             routes: VecDeque::new(),
         }
@@ -110,7 +113,8 @@ impl Sink for TestSink {
     fn hand_over(&mut self, to: WorkerId, slot: &mut Slot, pair: Pair) -> bool {
         let Some(room) = self.room.checked_sub(1) else { return false };
         self.room = room;
-        self.handed.push_back((to, pair, slot.data().to_vec()));
+        let full = std::mem::replace(slot, self.spare.pop().unwrap_or_default());
+        self.handed.push_back((to, pair, full));
         true
     }
 

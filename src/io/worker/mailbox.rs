@@ -193,7 +193,9 @@ impl Workers {
             totals += thread.join().unwrap_or_default();
         }
         let Totals { traffic, legs } = &totals;
-        tracing::info!(?traffic, rtp_sent_on = legs.sent, rtp_held = legs.held, rtp_dropped = ?legs.drops().collect::<Vec<_>>(), rtp_sent = legs.tx, "media");
+        let dropped: Vec<_> = legs.drops().collect();
+        let (sent_on, held, sent) = (legs.sent, legs.held, legs.tx);
+        tracing::info!(?traffic, sent_on, held, ?dropped, sent, "what media received, and what became of it");
         totals
     }
 

@@ -104,10 +104,54 @@ impl Turner {
         while self.part.is_none() && !self.outbox.is_stalled() {
             match self.mailbox.pop() {
                 Ok(Order::Media(command)) => self.core.handle_command(now(), command, &mut self.outbox),
-                // Begun at the turn's end, when nothing that was read waits to be handled.
+                // Begun at the turn's end, when nothing that was read waits to be handled: that alone is heard before the
+                // commands behind a move.
                 Ok(Order::Move(order)) => self.part = Some(Part::new(order)),
                 Err(rtrb::PopError::Empty) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::sync::mpsc;
+
+    use super::super::links;
+    use super::super::ports::PortPool;
+    use super::*;
+    use crate::base::Rng;
+    use crate::media::{CoreConfig, DtlsIdentity};
+    use crate::plan::{LegId, LegOpen, MediaCommand};
+
+    #[test]
+    fn a_worker_with_nothing_to_do_sleeps_as_long_as_it_may() {
+        let ip: IpAddr = "127.0.0.1".parse().unwrap();
+        let wake = Arc::new(EventFd::new().unwrap());
+        let (links, arrivals) = links::between(&[Arc::clone(&wake), Arc::new(EventFd::new().unwrap())]).swap_remove(0);
+        let pool = PortPool::new(&[ip], 22_880..=22_899).unwrap();
+        let outbox = Outbox::new(Vec::new(), 0..0, links, pool, mpsc::channel(8).0, &wake).unwrap();
+        let core = Core::new(CoreConfig {
+            worker: WorkerId(0),
+            sockets: Vec::new(),
+            max_legs: 4,
+            music: [].into(),
+            rtp_timeout: None,
+            rtp_hold_timeout: None,
+            identity: DtlsIdentity::generate().unwrap(),
+            rng: Rng::from_number(1),
+        });
+        let (_, orders) = rtrb::RingBuffer::new(4);
+        let mut turner = Turner::new(WorkerId(0), core, outbox, orders, arrivals, wake, Arc::default());
+        assert_eq!(turner.wait(), LONGEST_WAIT);
+        // With legs of either kind that nobody speaks on, too.
+        let browser = LegOpen::WebRtc { ice_ufrag: "u".to_owned(), ice_pwd: "0123456789012345678901".to_owned() };
+        for (n, how) in [LegOpen::Rtp { local: ip }, browser].into_iter().enumerate() {
+            let open = MediaCommand::Open { leg: LegId(n as u64), how, beside: None };
+            turner.core.handle_command(now(), open, &mut turner.outbox);
+        }
+        assert_eq!((turner.core.leg_count(), turner.wait()), (2, LONGEST_WAIT));
     }
 }
