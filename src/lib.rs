@@ -9,7 +9,7 @@
 //!    chance or `await`. The world lives in [`io`] alone. So a 32-second timer, a lost ACK or a crossing CANCEL is tested in
 //!    a millisecond, from a seed (`tests/simulator.rs`).
 //! 2. **Two halves that never import each other.** [`signalling`] and [`media`] meet in one module of plain data, [`plan`].
-//! 3. **One owner, no locks.** One task owns the engine; one thread owns the media sockets, slots and legs. Bounded
+//! 3. **One owner, no locks.** One task owns the engine; each media worker, a thread, owns its sockets, slots and legs. Bounded
 //!    queues between them, each with a policy for when it is full, written where it is made.
 //! 4. **Decided at negotiation, straight-line per packet.** How a leg hears another ([`plan::Path`]) is fixed when SDP is agreed; a packet
 //!    meets one `match`, no allocation, lock, log line or `await` (`tests/no_alloc.rs`).
@@ -29,7 +29,7 @@
 //! | [`plan`] | all that crosses between the halves |
 //! | [`signalling`] | `transaction`, `dialog`, `registrar`, `auth`, `offer`, `call`, `message`, `notifier`, joined by id in `engine` |
 //! | [`media`] | `ice`, `dtls`, `srtp`, `codec`, `rewrite`, `transcode`, `dtmf`, joined by leg in `Core` |
-//! | [`io`] | `net` (UDP, HTTPS, WebSocket, the engine's task), `worker` (the media thread), `store` (SQLite), `page` |
+//! | [`io`] | `net` (UDP, HTTPS, WebSocket, the engine's task), `worker` (the media threads), `store` (SQLite), `page` |
 //! | [`app`] | configuration, the commands of the binary, the wiring |
 //!
 //! `base <- wire <- policy, plan <- signalling | media <- io <- app`.
@@ -49,13 +49,15 @@
 //!   SUBSCRIBE, PUBLISH    -> auth -> notifier::Notifier -> NOTIFY, whenever registrar, calls or store have news for it
 //!   response              -> its transaction's owner -> call::Call::on_provisional | on_answer | on_failure
 //! call::Action -> engine/act.rs writes the message -> transaction -> Output::Send
-//!              -> Output::Media(plan::MediaCommand) -> io::worker          plan::MediaEvent -> Input::Media
+//!              -> Output::Media(plan::MediaCommand) -> io::worker, to the worker of the leg
+//!                                                                           plan::MediaEvent -> Input::Media
 //! ```
 //! **A packet** (one worker, run to completion)
 //! ```text
 //! recvmmsg into slots -> media::Core::handle_datagram
 //!   first byte: STUN | DTLS | RTP | RTCP | drop(why)                       RFC 7983, RFC 5761
 //!   leg by (socket, remote), or by ICE user fragment for STUN from a new address
+//!     a leg that has moved to another worker: through a ring to that one's Core::handle_datagram
 //!   srtp unprotect in place -> to the leg that hears it: Rewrite | Transcode -> srtp protect in place -> one sendmmsg a turn
 //! a leg may hear no other but music, ringing, a tone: a clock of its own (media/voice.rs)
 //! ```
@@ -80,8 +82,9 @@
 //!   its peer stops repeating itself.
 //! - **`rusqlite` with one writer thread** rather than sqlx: one machine, no second database yet; the store's face is six
 //!   methods (`io::store::StoreHandle`), behind which another may stand.
-//! - **One media worker.** All browsers share one port, so a second worker needs packets steered to it by the leg's user
-//!   fragment; legs are plain data that a worker owns alone, which leaves that open.
+//! - **A UDP port a media worker**, not one for all: the kernel hands each packet to the worker that has its leg, and only legs
+//!   that moved since have theirs passed on between workers. Legs that hear each other are always one worker's; signalling
+//!   knows of no workers, it says what is heard, and whoever must move for that moves without a gap (`io/worker/moves.rs`).
 //! - **What is kept is gathered and packed**: calls and SIP messages wait 100 ms for others to share a transaction, and those of
 //!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.
 //! - **No room for traces**: each SIP message crosses one output ([`signalling::engine::Output::Trace`]) into the store, and

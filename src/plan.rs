@@ -61,7 +61,7 @@ pub enum LegOpen {
         /// One of the worker's own addresses.
         local: IpAddr,
     },
-    /// A browser: on the port shared by all, found by `ice_ufrag`.
+    /// A browser: on a port shared with others, found by `ice_ufrag`.
     WebRtc {
         /// Our ICE user fragment, unique among live legs.
         ice_ufrag: String,
@@ -226,6 +226,9 @@ pub enum MediaCommand {
         leg: LegId,
         /// What kind.
         how: LegOpen,
+        /// A leg that it is likely to be joined with (its call's first): it is made where that is, for legs that hear each
+        /// other are one worker's.
+        beside: Option<LegId>,
     },
     /// The far side's SDP is known: connectivity checks, the handshake and RTP may be answered. Said again, it replaces.
     SetRemote {

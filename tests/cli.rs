@@ -46,7 +46,7 @@ impl Dir {
         // Ports of no other test, so that all can run at once.
         let [web, udp, webrtc] = [18443, 15060, 30000].map(|port: u16| port.to_string());
         let args = ["init", "--address", "127.0.0.1", "--web-port", &web, "--udp-port", &udp, "--webrtc-port", &webrtc];
-        self.good(&[&args[..], &["--rtp-ports", "30002-30021"]].concat(), "");
+        self.good(&[&args[..], &["--rtp-ports", "30064-30083"]].concat(), "");
     }
 }
 

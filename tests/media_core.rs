@@ -186,7 +186,7 @@ fn hold_and_unknown_payload_types_are_dropped_by_name_and_leave_no_gap() {
 fn checks_that_never_come_and_checks_that_stop_fail_the_leg() {
     let failed = MediaEvent::Failed { leg: A, cause: LegFailure::IceTimeout };
     let mut bench = Bench::default();
-    bench.command(MediaCommand::Open { leg: A, how: webrtc() });
+    bench.command(MediaCommand::Open { leg: A, how: webrtc(), beside: None });
     let peer = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
     bench.set_remote(A, peer.remote());
     bench.advance(Duration::from_millis(19_900));
@@ -210,7 +210,7 @@ fn checks_that_never_come_and_checks_that_stop_fail_the_leg() {
 #[test]
 fn a_browser_that_checks_but_never_shakes_hands_fails_too() {
     let mut bench = Bench::default();
-    bench.command(MediaCommand::Open { leg: A, how: webrtc() });
+    bench.command(MediaCommand::Open { leg: A, how: webrtc(), beside: None });
     let peer = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
     bench.set_remote(A, peer.remote());
     for _ in 0..11 {
@@ -239,7 +239,7 @@ fn an_idle_browser_leg_wakes_seldom() {
 #[test]
 fn a_check_before_the_far_side_is_known_is_answered_with_it() {
     let mut bench = Bench::default();
-    bench.command(MediaCommand::Open { leg: A, how: webrtc() });
+    bench.command(MediaCommand::Open { leg: A, how: webrtc(), beside: None });
     let peer = media_peer::Peer::new(bench.now.mono, addr("203.0.113.1:5"));
     bench.check(&peer, peer.addr, true);
     assert!(bench.sink.take().is_empty());
@@ -351,7 +351,7 @@ fn a_closed_leg_says_good_bye_leaves_nothing_and_is_heard_no_more() {
     let Some(MediaEvent::Closed { leg: A, stats }) = bench.sink.events.last() else { panic!() };
     assert_eq!((stats.rx_packets, stats.rx_dropped, stats.tx_packets), (1, 0, 1));
     bench.datagram(a, phones().0, &rtp(0, false, 2, 0, 9, &[0; 160]));
-    assert_eq!(bench.core.unrouted().rtp, 1);
+    assert_eq!(bench.core.totals().traffic.unrouted.rtp, 1);
     bench.datagram(b, phones().1, &rtp(0, false, 2, 0, 9, &[0; 160]));
     assert!(bench.sink.take_rtp().is_empty());
     assert_eq!(bench.core.counters(B).unwrap().dropped_for(Drop::NotNeeded), 1);

@@ -4,161 +4,22 @@
 mod audio;
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/gateway.rs"]
+mod gateway;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use audio::{fields, rtp, sine, snr_db};
 use browser::{Browser, Call};
 use dtls::extension::extension_use_srtp::SrtpProtectionProfile as Srtp;
-use ringway::io::worker::{Worker, WorkerConfig, start};
-use ringway::media::DtlsIdentity;
+use gateway::{A, B, Gateway, LOCAL, PWD, QUIET, SOON, UFRAG, config, plan, recv};
+use ringway::io::worker::{WorkerConfig, start};
 use ringway::media::codec::{OpusDecoder, OpusEncoder, decode_ulaw, encode_ulaw};
 use ringway::plan::*;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const A: LegId = LegId(7);
-const B: LegId = LegId(8);
-const UFRAG: &str = "gate";
-const PWD: &str = "0123456789012345678901";
-
-/// Each worker has RTP ports of its own, in this process and beside others, below those that the system hands out by itself.
-static NEXT_BLOCK: AtomicU16 = AtomicU16::new(0);
-
-fn next_ports() -> u16 {
-    let process = u16::try_from(std::process::id() % 400).expect("below 400");
-    23_000 + (process + NEXT_BLOCK.fetch_add(1, Ordering::Relaxed)) % 400 * 20
-}
-
-fn config(max_legs: usize) -> WorkerConfig {
-    WorkerConfig {
-        addresses: vec![LOCAL],
-        webrtc_port: 0,
-        rtp_ports: 22_920..=22_921,
-        max_legs,
-        music: [].into(),
-        rtp_timeout: None,
-        rtp_hold_timeout: None,
-        seed: [3; 32],
-        identity: DtlsIdentity::generate().unwrap(),
-    }
-}
-
-struct Gateway {
-    worker: Worker,
-    events: mpsc::Receiver<MediaEvent>,
-    fingerprint: [u8; 32],
-}
-
-impl Gateway {
-    fn new() -> Self {
-        let identity = DtlsIdentity::generate().unwrap();
-        let first = next_ports();
-        let config = WorkerConfig { rtp_ports: first..=first + 19, identity: identity.clone(), ..config(4) };
-        let (tx, events) = mpsc::channel(100);
-        Self { worker: start(config, tx).unwrap(), events, fingerprint: identity.fingerprint() }
-    }
-
-    fn send(&mut self, command: MediaCommand) {
-        self.worker.send(command).unwrap();
-    }
-
-    async fn event(&mut self) -> MediaEvent {
-        timeout(Duration::from_secs(10), self.events.recv()).await.expect("an event in time").expect("the worker runs")
-    }
-
-    async fn open(&mut self, leg: LegId, how: LegOpen) -> SocketAddr {
-        self.send(MediaCommand::Open { leg, how });
-        match self.event().await {
-            MediaEvent::Opened { local, .. } => local[0],
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn open_browser(&mut self, leg: LegId) -> SocketAddr {
-        self.open(leg, LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() }).await
-    }
-
-    fn set_remote(&mut self, leg: LegId, remote: LegRemote) {
-        self.send(MediaCommand::SetRemote { leg, remote });
-    }
-
-    fn set_path(&mut self, leg: LegId, plan: LegPlan, hears: Source) {
-        self.send(MediaCommand::SetPath { leg, plan, hears });
-    }
-
-    /// [`A`] and [`B`] hear each other.
-    fn join(&mut self, a: LegPlan, b: LegPlan) {
-        self.set_path(A, a, Source::Leg(B));
-        self.set_path(B, b, Source::Leg(A));
-    }
-
-    /// A browser on leg A, connected.
-    async fn browser(&mut self, role: DtlsRole, profile: Srtp) -> Call {
-        let local = self.open_browser(A).await;
-        let browser = Browser::new().await;
-        self.set_remote(A, browser.remote(role));
-        let call = browser.connect(local, (UFRAG, PWD), role, profile).await.unwrap();
-        assert_eq!(self.event().await, MediaEvent::Connected { leg: A });
-        assert_eq!(call.gateway_fingerprint, self.fingerprint);
-        call
-    }
-
-    /// A phone on leg B, and where the gateway hears it.
-    async fn phone(&mut self, latch: bool) -> (UdpSocket, SocketAddr) {
-        let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let rtp = phone.local_addr().unwrap();
-        let local = self.open(B, LegOpen::Rtp { local: LOCAL }).await;
-        self.set_remote(B, LegRemote::Rtp { rtp, rtcp: rtp, latch });
-        (phone, local)
-    }
-
-    async fn close(&mut self) -> (LegStats, LegStats) {
-        (self.close_leg(A).await, self.close_leg(B).await)
-    }
-
-    async fn close_leg(&mut self, leg: LegId) -> LegStats {
-        self.send(MediaCommand::Close { leg });
-        loop {
-            match self.event().await {
-                MediaEvent::Closed { leg: closed, stats } if closed == leg => return stats,
-                _ => {}
-            }
-        }
-    }
-}
-
-fn plan(codec: Codec, pt: u8, ssrc: u32) -> LegPlan {
-    LegPlan {
-        codec,
-        rx_pt: Pt(pt),
-        tx_pt: Pt(pt),
-        events: Some(DtmfPlan { rx_pt: Pt(101), tx_pt: Pt(101), clock_hz: codec.clock_hz(), rx_other: None }),
-        dtmf_tx: DtmfWay::Events,
-        dtmf_rx_tones: false,
-        ptime_ms: 20,
-        tx_ssrc: Ssrc(ssrc),
-        rx: true,
-        tx: true,
-    }
-}
-
-async fn recv(phone: &UdpSocket, wait: Duration) -> Option<Vec<u8>> {
-    let mut buf = [0; 2_048];
-    loop {
-        let len = timeout(wait, phone.recv(&mut buf)).await.ok()?.unwrap();
-        if !(192..224).contains(&buf[1]) {
-            return Some(buf[..len].to_vec());
-        }
-    }
-}
-
-const SOON: Duration = Duration::from_secs(2);
-const QUIET: Duration = Duration::from_millis(150);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tone_crosses_between_opus_and_pcmu_both_ways() {
@@ -427,11 +288,11 @@ async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
     let taken = start(WorkerConfig { webrtc_port: worker.webrtc_port(), ..config }, tx).unwrap_err().to_string();
     assert!(taken.contains(&format!("127.0.0.1:{}", worker.webrtc_port())), "{taken}");
     let how = LegOpen::WebRtc { ice_ufrag: UFRAG.into(), ice_pwd: PWD.into() };
-    worker.send(MediaCommand::Open { leg: B, how }).unwrap();
+    worker.send(MediaCommand::Open { leg: B, how, beside: None }).unwrap();
     let port = worker.webrtc_port();
     let local = vec![SocketAddr::new(LOCAL, port), SocketAddr::new(ip, port)];
     assert_eq!(events.recv().await, Some(MediaEvent::Opened { leg: B, local }));
-    worker.send(MediaCommand::Open { leg: A, how: LegOpen::Rtp { local: ip } }).unwrap();
+    worker.send(MediaCommand::Open { leg: A, how: LegOpen::Rtp { local: ip }, beside: None }).unwrap();
     let Some(MediaEvent::Opened { local, .. }) = events.recv().await else { panic!() };
     let phone = UdpSocket::bind("[::1]:0").await.unwrap();
     let remote = phone.local_addr().unwrap();
@@ -448,7 +309,7 @@ async fn a_slow_engine_loses_no_event() {
     let mut worker = start(config(4_000), tx).unwrap();
     let open = |n: u64| {
         let how = LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() };
-        MediaCommand::Open { leg: LegId(n), how }
+        MediaCommand::Open { leg: LegId(n), how, beside: None }
     };
     (0..3_000).for_each(|n| worker.send(open(n)).unwrap());
     tokio::time::sleep(QUIET).await;
@@ -465,12 +326,12 @@ async fn a_slow_engine_loses_no_event() {
 async fn limits_are_answered_by_name() {
     let mut gateway = Gateway::new();
     let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap() };
-    gateway.send(MediaCommand::Open { leg: A, how: elsewhere });
+    gateway.send(MediaCommand::Open { leg: A, how: elsewhere, beside: None });
     let cause = OpenFailure::NotOurAddress;
     assert_eq!(gateway.event().await, MediaEvent::OpenFailed { leg: A, cause });
     for n in 0..5 {
         let how = LegOpen::WebRtc { ice_ufrag: format!("u{n}"), ice_pwd: PWD.into() };
-        gateway.send(MediaCommand::Open { leg: LegId(n), how });
+        gateway.send(MediaCommand::Open { leg: LegId(n), how, beside: None });
         let opened = matches!(gateway.event().await, MediaEvent::Opened { .. });
         assert_eq!(opened, n < 4);
     }

@@ -3,6 +3,8 @@
 
 #[path = "support/audio.rs"]
 mod audio;
+#[path = "support/house.rs"]
+mod house;
 #[path = "support/media_peer.rs"]
 mod media_peer;
 
@@ -11,6 +13,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use audio::{rtp, sine};
+use house::House;
 use media_peer::{A, B, Bench, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::{Pair, SocketId};
@@ -124,6 +127,30 @@ fn rewriting_to_srtp_and_echo_allocate_nothing() {
     bench.set_path(A, plan(Codec::Opus, 111, 1), Source::Itself);
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
     assert_eq!(allocations(&mut bench, SHARED, BROWSER, &protected, 1), 0);
+}
+
+#[test]
+fn handing_over_to_another_worker_allocates_nothing() {
+    let mut house = House::new(2, 4);
+    let mut browser = house.workers[0].browser(A, addr(BROWSER));
+    house.opened(A);
+    house.phone(0, B, addr(PHONE));
+    house.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Leg(B));
+    house.set_path(B, plan(Codec::Pcmu, 0, 2), Source::Leg(A));
+    house.move_legs(&[A, B], 1);
+    let protected: Vec<_> = pcmu().iter().map(|packet| browser.protect(packet)).collect();
+    let mut before = 0;
+    for (n, packet) in protected.iter().enumerate() {
+        if n == WARM {
+            before = COUNT.with(Cell::get);
+        }
+        house.datagram(SHARED, addr(BROWSER), packet);
+        assert!(house.workers[1].sink.sent().count() >= 1, "it went through");
+        house.workers.iter_mut().for_each(|worker| worker.sink.clear());
+        house.advance(Duration::from_millis(20));
+        house.workers.iter_mut().for_each(|worker| worker.sink.clear());
+    }
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn start(name: &str, ip: &str) -> Gateway {
     std::fs::create_dir_all(&dir).expect("a directory");
     let (web, sip) = (SocketAddr::new(ip, free_port(ip)), SocketAddr::new(ip, free_port(ip)));
     let config = format!(
-        "domain = \"net.test\"\naddresses = [\"{ip}\"]\n[web]\nport = {}\nplain_port = {}\nallowed_origins = [\"https://intranet.example\"]\n[sip]\nudp_port = {}\n[media]\nwebrtc_port = {}\nrtp_ports = \"21000-21099\"\n",
+        "domain = \"net.test\"\naddresses = [\"{ip}\"]\n[web]\nport = {}\nplain_port = {}\nallowed_origins = [\"https://intranet.example\"]\n[sip]\nudp_port = {}\n[media]\nworkers = 1\nwebrtc_port = {}\nrtp_ports = \"21000-21099\"\n",
         free_port(ip),
         web.port(),
         sip.port(),

@@ -108,12 +108,13 @@ fn ports(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
     let own = addresses::all()?;
     let (web, media) = (&config.web, &config.media);
     let tcp = [("web.port", Some(web.port)), ("web.plain_port", web.plain_port)];
-    let udp = [("sip.udp_port", config.sip.udp_port), ("media.webrtc_port", media.webrtc_port)];
+    let webrtc = media.webrtc_ports().into_iter().flatten().map(|port| ("media.webrtc_port", port));
+    let udp: Vec<_> = [("sip.udp_port", config.sip.udp_port)].into_iter().chain(webrtc).collect();
     for ip in config.addresses.iter().filter(|ip| addresses::is_own(&own, **ip)) {
         for (key, port) in tcp.into_iter().filter_map(|(key, port)| Some((key, port?))) {
             port_is_free(config, found, key, "TCP", TcpListener::bind(SocketAddr::new(*ip, port)).map(drop), *ip, port)?;
         }
-        for (key, port) in udp {
+        for (key, port) in udp.iter().copied() {
             port_is_free(config, found, key, "UDP", UdpSocket::bind(SocketAddr::new(*ip, port)).map(drop), *ip, port)?;
         }
         let range = media.rtp_ports;

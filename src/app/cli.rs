@@ -40,7 +40,7 @@ Examples:
   ringway init
   ringway init --domain phones.example.org --address 192.168.1.10 --address fd00::10
   ringway --config second.toml init --data-dir second --web-port 9443 --udp-port 5070 --webrtc-port 30000 \\
-      --rtp-ports 30002-39999                    a second gateway on the same machine")]
+      --rtp-ports 30064-39999                    a second gateway on the same machine")]
     Init(InitArgs),
     /// Start the gateway
     #[command(after_help = "\

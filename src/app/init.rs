@@ -39,16 +39,16 @@ pub struct InitArgs {
     /// SIP over UDP [default: 5060]
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
-    /// UDP for the audio of all browsers [default: 20000]
+    /// UDP for the audio of browsers: one port a media worker, from this one on [default: 20000]
     #[arg(long, value_name = "PORT")]
     pub webrtc_port: Option<u16>,
-    /// UDP for the audio of phones [default: 20002-29999]
+    /// UDP for the audio of phones [default: 20064-29999]
     #[arg(long, value_name = "FIRST-LAST", value_parser = port_range)]
     pub rtp_ports: Option<PortRange>,
 }
 
 fn port_range(text: &str) -> Result<PortRange, &'static str> {
-    PortRange::parse(text).ok_or("expected two ports as 20002-29999: the first even and at least 1024, the last higher")
+    PortRange::parse(text).ok_or("expected two ports as 20064-29999: the first even and at least 1024, the last higher")
 }
 
 /// Writes the file at `path` and says on standard output what to do next.
@@ -202,12 +202,12 @@ mod tests {
             plain_port: Some(18080),
             udp_port: Some(15060),
             webrtc_port: Some(30000),
-            rtp_ports: PortRange::parse("30002-30101"),
+            rtp_ports: PortRange::parse("30064-30163"),
         };
         let config = parse(&render(&args));
         assert_eq!((config.domain.as_str(), config.addresses), ("phones.example.org", args.addresses));
         assert_eq!((config.web.port, config.web.plain_port, config.sip.udp_port), (18443, Some(18080), 15060));
-        assert_eq!((config.media.webrtc_port, config.media.rtp_ports.last), (30000, 30101));
+        assert_eq!((config.media.webrtc_port, config.media.rtp_ports.last), (30000, 30163));
         assert_eq!(config.data_dir, PathBuf::from("/tmp/a \"b\""));
     }
 }

@@ -66,6 +66,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let worker = worker::start(
         WorkerConfig {
             addresses: config.addresses.clone(),
+            workers: config.media.worker_count(),
             webrtc_port: config.media.webrtc_port,
             rtp_ports: config.media.rtp_ports.first..=config.media.rtp_ports.last,
             max_legs: config.media.max_calls * LEGS_PER_CALL,

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::dtls::{DtlsEvent, DtlsIdentity, Handshake};
 use super::ice::{Checked, Ice};
 use super::srtp::{SrtpError, SrtpRx, SrtpTx};
-use super::{Pair, Sink, SocketId};
+use super::{Pair, Sink, SocketId, WorkerId};
 use crate::plan::{DtlsRole, LegFailure};
 
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ pub(super) enum Turn {
 /// A browser leg: ICE finds it, DTLS gives it keys, SRTP carries it.
 #[derive(Debug)]
 pub(super) struct Browser {
+    /// The worker whose port it sends to, wherever the leg lives.
+    pub(super) home: WorkerId,
     /// Where it is.
     pub(super) ice: Ice,
     /// Whose certificate, and who speaks first; known with SetRemote.
@@ -47,9 +49,9 @@ fn put(sink: &mut dyn Sink, pair: Pair, bytes: &[u8]) {
 impl Browser {
     /// A leg that waits for its far side.
     #[must_use]
-    pub(super) fn new(ufrag: String, pwd: String, sockets: &[(SocketId, SocketAddr)]) -> Self {
+    pub(super) fn new(home: WorkerId, ufrag: String, pwd: String, sockets: &[(SocketId, SocketAddr)]) -> Self {
         let ice = Ice::new(ufrag, pwd, sockets);
-        Self { ice, expected: None, handshake: None, srtp: None, renewing: false, failed: false }
+        Self { home, ice, expected: None, handshake: None, srtp: None, renewing: false, failed: false }
     }
 
     /// The far side's SDP. With another fingerprint or role a new handshake is waited for; until it has ended the old keys are

@@ -11,12 +11,13 @@ use super::classic::Classic;
 use super::dtls::DtlsIdentity;
 use super::flow::{Flow, Target};
 use super::leg::{Leg, Transport};
-use super::routes::{LegKey, Port, Routes};
+use super::moving::RouteChange;
+use super::routes::{Address, LegKey, Port, Routes, Whose};
 use super::seat::Seat;
 use super::seats::Seats;
 use super::silence::Patience;
-use super::stats::Counters;
-use super::{Pair, Sink, SocketId};
+use super::stats::{Counters, Totals, Traffic};
+use super::{Pair, Sink, SocketId, WorkerId};
 use crate::base::{Now, Rng};
 use crate::plan::{LegId, LegOpen, LegStats, MediaCommand, MediaEvent, OpenFailure};
 use crate::wire::rtp::{Kind, classify};
@@ -28,6 +29,8 @@ const RESOLUTION: Duration = Duration::from_millis(1);
 /// What a core is made of.
 #[derive(Debug)]
 pub struct CoreConfig {
+    /// Which worker's it is.
+    pub worker: WorkerId,
     /// The shared sockets of the browser legs, each with its own address.
     pub sockets: Vec<(SocketId, SocketAddr)>,
     /// Legs at one time.
@@ -44,22 +47,10 @@ pub struct CoreConfig {
     pub rng: Rng,
 }
 
-/// Datagrams on the shared port that belong to no leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Unrouted {
-    /// STUN that cannot be read, is no request, or names no user fragment of ours.
-    pub stun: u64,
-    /// DTLS from a remote that ICE has not validated.
-    pub dtls: u64,
-    /// RTP or RTCP from a remote that ICE has not validated.
-    pub rtp: u64,
-    /// Anything else, on any port.
-    pub unknown: u64,
-}
-
 /// All legs of one worker.
 #[derive(Debug)]
 pub struct Core {
+    pub(super) worker: WorkerId,
     sockets: Vec<(SocketId, SocketAddr)>,
     max_legs: usize,
     identity: Arc<DtlsIdentity>,
@@ -67,13 +58,15 @@ pub struct Core {
     patience: Patience,
     rng: Rng,
     pub(super) seats: Seats,
-    by_id: BTreeMap<LegId, LegKey>,
+    pub(super) by_id: BTreeMap<LegId, LegKey>,
     /// Who hears a leg, by the leg that is heard: it may not be there yet.
     pub(super) listeners: BTreeMap<LegId, LegKey>,
-    routes: Routes,
+    pub(super) routes: Routes,
     /// A heap rather than [`Deadlines`](crate::base::Deadlines): it keeps its memory, so that a tone's tick allocates nothing.
     deadlines: BinaryHeap<Reverse<(Instant, &'static str, LegKey)>>,
-    unrouted: Unrouted,
+    traffic: Traffic,
+    /// RTP packets of the legs that have ended.
+    ended: Counters,
 }
 
 impl Core {
@@ -81,6 +74,7 @@ impl Core {
     #[must_use]
     pub fn new(config: CoreConfig) -> Self {
         Self {
+            worker: config.worker,
             sockets: config.sockets,
             max_legs: config.max_legs,
             identity: Arc::new(config.identity),
@@ -93,7 +87,8 @@ impl Core {
             routes: Routes::default(),
             // Stale ones stay until their time: a leg that is busy with keys leaves a few a second behind.
             deadlines: BinaryHeap::with_capacity(config.max_legs.min(4_096) * 32),
-            unrouted: Unrouted::default(),
+            traffic: Traffic::default(),
+            ended: Counters::default(),
         }
     }
 
@@ -101,7 +96,7 @@ impl Core {
     /// always answered.
     pub fn handle_command(&mut self, now: Now, command: MediaCommand, sink: &mut dyn Sink) {
         match command {
-            MediaCommand::Open { leg, how } => {
+            MediaCommand::Open { leg, how, beside: _ } => {
                 let event = match self.open(now, leg, how, sink) {
                     Ok(local) => MediaEvent::Opened { leg, local },
                     Err(cause) => MediaEvent::OpenFailed { leg, cause },
@@ -112,7 +107,7 @@ impl Core {
                 let Some(key) = self.key(leg) else { return };
                 let identity = Arc::clone(&self.identity);
                 let changes = self.step(now, key, sink, |seat, _, sink| seat.set_remote(now, &remote, &identity, sink));
-                self.reroute(key, changes.unwrap_or_default());
+                self.reroute(key, changes.unwrap_or_default(), sink);
             }
             MediaCommand::RestartIce { leg, ice_ufrag, ice_pwd } => {
                 if let Some(key) = self.key(leg) {
@@ -145,7 +140,7 @@ impl Core {
             }
             LegOpen::WebRtc { ice_ufrag, ice_pwd } => {
                 let local = self.sockets.iter().map(|(_, addr)| *addr).collect();
-                (Transport::Browser(Box::new(Browser::new(ice_ufrag, ice_pwd, &self.sockets))), local)
+                (Transport::Browser(Box::new(Browser::new(self.worker, ice_ufrag, ice_pwd, &self.sockets))), local)
             }
         };
         let mut seed = [0; 32];
@@ -154,7 +149,10 @@ impl Core {
         self.by_id.insert(id, key);
         match &self.seats.get(key).expect("it was just put in").leg.transport {
             Transport::Classic(classic) => self.routes.add_ports(classic.ports, key),
-            Transport::Browser(browser) => browser.ice.ufrags().for_each(|ufrag| self.routes.add_ufrag(ufrag, key)),
+            Transport::Browser(browser) => {
+                let ufrags = browser.ice.ufrags().map(|ufrag| Address::Ufrag(ufrag.to_owned()));
+                ufrags.for_each(|ufrag| self.routes.add(ufrag, Whose::Here(key)));
+            }
         }
         Ok(local)
     }
@@ -164,67 +162,113 @@ impl Core {
         self.by_id.get(&id).copied()
     }
 
-    /// Handles one datagram that arrived on one of our sockets; `slot` may be changed.
+    /// Handles one datagram that arrived on one of our sockets, or on another worker's for a leg that lives here; `slot` may be
+    /// changed.
     pub fn handle_datagram(&mut self, now: Now, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
+        self.traffic.received += 1;
         if let Some((key, port)) = self.routes.socket(pair.socket) {
             // With rtcp-mux both share the RTP port (RFC 5761).
             let rtcp = port == Port::Rtcp || classify(slot.data()) == Kind::Rtcp;
-            self.step(now, key, sink, |seat, hearer, sink| match rtcp {
-                true => seat.leg.on_rtcp(now, pair, slot),
-                false => seat.on_rtp(now, pair, slot, hearer, sink),
-            });
-            return;
+            return if rtcp { self.on_rtcp(now, key, pair, slot, sink) } else { self.on_rtp(now, key, pair, slot, sink) };
         }
         match (classify(slot.data()), self.routes.pair(pair)) {
             (Kind::Stun, _) => self.on_stun(now, pair, slot, sink),
-            (Kind::Dtls, Some(key)) => {
-                self.step(now, key, sink, |seat, _, sink| seat.on_dtls(now, pair, slot.data(), sink));
+            (Kind::Rtp, Some(Whose::Here(key))) => self.on_rtp(now, key, pair, slot, sink),
+            (Kind::Rtcp, Some(Whose::Here(key))) => self.on_rtcp(now, key, pair, slot, sink),
+            (Kind::Dtls, Some(Whose::Here(key))) => {
+                let done = self.step(now, key, sink, |seat, _, sink| seat.on_dtls(now, pair, slot.data(), sink));
+                self.tally(done.is_some(), |traffic| &mut traffic.dtls);
             }
-            (Kind::Rtp, Some(key)) => {
-                self.step(now, key, sink, |seat, hearer, sink| seat.on_rtp(now, pair, slot, hearer, sink));
-            }
-            (Kind::Rtcp, Some(key)) => {
-                self.step(now, key, sink, |seat, _, _| seat.leg.on_rtcp(now, pair, slot));
-            }
-            (Kind::Dtls, None) => self.unrouted.dtls += 1,
-            (Kind::Rtp | Kind::Rtcp, None) => self.unrouted.rtp += 1,
-            (Kind::Unknown, _) => self.unrouted.unknown += 1,
+            (Kind::Rtp | Kind::Rtcp | Kind::Dtls, Some(Whose::Away(leg))) => self.hand_over(leg, pair, slot, sink),
+            (Kind::Dtls, None) => self.traffic.unrouted.dtls += 1,
+            (Kind::Rtp | Kind::Rtcp, None) => self.traffic.unrouted.rtp += 1,
+            (Kind::Unknown, _) => self.traffic.unrouted.unknown += 1,
         }
     }
 
-    fn on_stun(&mut self, now: Now, pair: Pair, slot: &Slot, sink: &mut dyn Sink) {
+    /// A datagram came that no slot could hold.
+    pub fn refuse_too_long(&mut self) {
+        self.traffic.received += 1;
+        self.traffic.unrouted.too_long += 1;
+    }
+
+    fn on_rtp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
+        let done = self.step(now, key, sink, |seat, hearer, sink| seat.on_rtp(now, pair, slot, hearer, sink));
+        self.tally(done.is_some(), |traffic| &mut traffic.rtp);
+    }
+
+    fn on_rtcp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
+        let done = self.step(now, key, sink, |seat, _, _| seat.leg.on_rtcp(now, pair, slot));
+        self.tally(done.is_some(), |traffic| &mut traffic.rtcp);
+    }
+
+    fn on_stun(&mut self, now: Now, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
         let message = StunMessage::parse(slot.data()).ok().filter(StunMessage::is_binding_request);
-        let leg = message.as_ref().and_then(|message| self.routes.ufrag(message.split_username()?.0));
-        let (Some(message), Some(key)) = (message, leg) else {
-            self.unrouted.stun += 1;
-            return;
-        };
-        let identity = Arc::clone(&self.identity);
-        let changes = self.step(now, key, sink, |seat, _, sink| seat.on_stun(now, pair, message, &identity, sink));
-        self.reroute(key, changes.unwrap_or_default());
+        let whose = message.as_ref().and_then(|message| self.routes.ufrag(message.split_username()?.0));
+        match (message, whose) {
+            (Some(message), Some(Whose::Here(key))) => {
+                let identity = Arc::clone(&self.identity);
+                let changes = self.step(now, key, sink, |seat, _, sink| seat.on_stun(now, pair, message, &identity, sink));
+                self.tally(changes.is_some(), |traffic| &mut traffic.stun);
+                self.reroute(key, changes.unwrap_or_default(), sink);
+            }
+            (Some(_), Some(Whose::Away(leg))) => self.hand_over(leg, pair, slot, sink),
+            (_, None) | (None, _) => self.traffic.unrouted.stun += 1,
+        }
+    }
+
+    /// Counts a datagram that was for a leg, unless the leg broke over it.
+    fn tally(&mut self, done: bool, counter: impl FnOnce(&mut Traffic) -> &mut u64) {
+        *(if done { counter(&mut self.traffic) } else { &mut self.traffic.broken }) += 1;
+    }
+
+    fn hand_over(&mut self, leg: LegId, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
+        let taken = self.routes.away(leg).is_some_and(|at| sink.hand_over(at, slot, pair));
+        let counter = if taken { &mut self.traffic.handed_over } else { &mut self.traffic.not_taken_over };
+        *counter += 1;
     }
 
     fn restart_ice(&mut self, now: Now, key: LegKey, ufrag: String, pwd: String, sink: &mut dyn Sink) {
         let named = ufrag.clone();
         let restarted = self.step(now, key, sink, |seat, _, _| Some(seat.browser()?.ice.restart(ufrag, pwd)));
         if let Some(retired) = restarted.flatten() {
-            self.routes.add_ufrag(&named, key);
-            retired.iter().for_each(|ufrag| self.routes.remove_ufrag(ufrag, key));
+            self.route(key, Address::Ufrag(named), sink);
+            retired.into_iter().for_each(|ufrag| self.unroute(key, Address::Ufrag(ufrag), sink));
         }
     }
 
-    fn reroute(&mut self, key: LegKey, changes: Changes) {
+    fn reroute(&mut self, key: LegKey, changes: Changes, sink: &mut dyn Sink) {
         for checked in changes {
             if let Some(pair) = checked.forgotten {
-                self.routes.remove_pair(pair, key);
+                self.unroute(key, Address::Pair(pair), sink);
             }
             if let Some(pair) = checked.validated {
-                self.routes.add_pair(pair, key);
+                self.route(key, Address::Pair(pair), sink);
             }
             if let Some(ufrag) = checked.retired {
-                self.routes.remove_ufrag(&ufrag, key);
+                self.unroute(key, Address::Ufrag(ufrag), sink);
             }
         }
+    }
+
+    fn route(&mut self, key: LegKey, address: Address, sink: &mut dyn Sink) {
+        if let Some((leg, home)) = self.abroad(key) {
+            sink.tell_route(home, RouteChange::Add(leg, address.clone()));
+        }
+        self.routes.add(address, Whose::Here(key));
+    }
+
+    fn unroute(&mut self, key: LegKey, address: Address, sink: &mut dyn Sink) {
+        self.routes.remove(&address, Whose::Here(key));
+        if let Some((leg, home)) = self.abroad(key) {
+            sink.tell_route(home, RouteChange::Remove(leg, address));
+        }
+    }
+
+    /// A leg that was opened on another worker's port, and which worker's.
+    fn abroad(&self, key: LegKey) -> Option<(LegId, WorkerId)> {
+        let leg = &self.seats.get(key)?.leg;
+        leg.home().filter(|home| *home != self.worker).map(|home| (leg.id, home))
     }
 
     /// Does whatever is due at `now`.
@@ -265,10 +309,12 @@ impl Core {
         self.seats.get(self.key(leg)?).map(|seat| &seat.leg.counters)
     }
 
-    /// What came for nobody.
+    /// All that was counted so far.
     #[must_use]
-    pub fn unrouted(&self) -> Unrouted {
-        self.unrouted
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { traffic: self.traffic, legs: self.ended };
+        self.by_id.values().filter_map(|key| self.seats.get(*key)).for_each(|seat| totals.legs += seat.leg.counters);
+        totals
     }
 
     /// One step of one leg, with who hears it.
@@ -307,7 +353,7 @@ impl Core {
         Some(done)
     }
 
-    fn arm(&mut self, now: Now, key: LegKey) {
+    pub(super) fn arm(&mut self, now: Now, key: LegKey) {
         let Some(seat) = self.seats.get_mut(key) else { return };
         if let Some((at, name)) = seat.poll_timeout() {
             // A deadline that is past already fires soon, never in a loop within this turn.
@@ -331,16 +377,17 @@ impl Core {
 
     fn remove(&mut self, now: Now, id: LegId, sink: &mut dyn Sink) -> Option<LegStats> {
         let key = self.by_id.remove(&id)?;
+        for address in self.seats.get(key)?.leg.addresses() {
+            self.unroute(key, address, sink);
+        }
+        if let Some((leg, home)) = self.abroad(key) {
+            sink.tell_route(home, RouteChange::Gone(leg));
+        }
         let seat = self.seats.remove(key)?;
-        match &seat.leg.transport {
-            Transport::Classic(classic) => {
-                self.routes.remove_ports(classic.ports);
-                sink.release_pair(classic.ports);
-            }
-            Transport::Browser(browser) => {
-                browser.ice.ufrags().for_each(|ufrag| self.routes.remove_ufrag(ufrag, key));
-                browser.ice.validated().for_each(|pair| self.routes.remove_pair(pair, key));
-            }
+        self.ended += seat.leg.counters;
+        if let Transport::Classic(classic) = &seat.leg.transport {
+            self.routes.remove_ports(classic.ports);
+            sink.release_pair(classic.ports);
         }
         self.part(now, id, seat.hears, sink);
         Some(seat.leg.stats())

@@ -141,6 +141,11 @@ impl Flow {
         self.target
     }
 
+    /// The same listener has another place.
+    pub(super) fn retarget(&mut self, target: Target) {
+        self.target = target;
+    }
+
     /// Whether it carries alike to `target` under these plans, so that it need not be made anew.
     #[must_use]
     pub(super) fn fits(&self, target: Target, from: &LegPlan, to: &LegPlan) -> bool {

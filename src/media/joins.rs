@@ -55,6 +55,13 @@ impl Core {
         }
     }
 
+    /// A leg hears nothing any more.
+    pub(super) fn unhear(&mut self, now: Now, id: LegId, sink: &mut dyn Sink) {
+        if let Some(key) = self.key(id) {
+            self.listen(now, key, Source::Nothing, sink);
+        }
+    }
+
     fn rejoin_id(&mut self, now: Now, speaker: LegId, sink: &mut dyn Sink) {
         if let Some(speaker) = self.key(speaker) {
             self.rejoin(now, speaker, sink);
@@ -62,7 +69,7 @@ impl Core {
     }
 
     /// Lays the flow from one leg to who hears it, as soon as both have agreed; leaves it alone where it fits.
-    fn rejoin(&mut self, now: Now, speaker: LegKey, sink: &mut dyn Sink) {
+    pub(super) fn rejoin(&mut self, now: Now, speaker: LegKey, sink: &mut dyn Sink) {
         let Some(id) = self.seats.get(speaker).map(|seat| seat.leg.id) else { return };
         let target = match self.listeners.get(&id) {
             None => Target::Nobody,
@@ -77,7 +84,7 @@ impl Core {
 }
 
 /// The leg that `hears` names, seen from the leg `id`.
-fn speaker_of(id: LegId, hears: Source) -> Option<LegId> {
+pub(super) fn speaker_of(id: LegId, hears: Source) -> Option<LegId> {
     match hears {
         Source::Leg(speaker) => Some(speaker),
         Source::Itself => Some(id),

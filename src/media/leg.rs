@@ -7,11 +7,12 @@ use super::classic::{Belief, Classic};
 use super::codec::Effort;
 use super::reports::{Reports, Streams};
 use super::rewrite::TxSource;
+use super::routes::Address;
 use super::silence::{Patience, Silence};
 use super::srtp::SrtpError;
 use super::stats::{Counters, Drop, RxSource};
 use super::voice::{Said, Tick, Voice};
-use super::{Pair, Sink};
+use super::{Pair, Sink, WorkerId};
 use crate::base::{Now, Rng};
 use crate::plan::{DtmfWay, LegId, LegPlan, LegStats, Source};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, write_header};
@@ -81,6 +82,27 @@ impl Leg {
             connected: false,
             cname: rng.token(16),
             tx_random: rng.next_u64(),
+        }
+    }
+
+    /// The worker on whose port a browser leg was opened.
+    #[must_use]
+    pub(super) fn home(&self) -> Option<WorkerId> {
+        match &self.transport {
+            Transport::Classic(_) => None,
+            Transport::Browser(browser) => Some(browser.home),
+        }
+    }
+
+    /// What its datagrams on a shared port are found by.
+    #[must_use]
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        match &self.transport {
+            Transport::Classic(_) => Vec::new(),
+            Transport::Browser(browser) => {
+                let ufrags = browser.ice.ufrags().map(|ufrag| Address::Ufrag(ufrag.to_owned()));
+                ufrags.chain(browser.ice.validated().map(Address::Pair)).collect()
+            }
         }
     }
 

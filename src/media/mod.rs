@@ -22,6 +22,12 @@
 //! fits, so that a call is two SetPaths, and a hold or a transfer one or two more. What is sent to a leg is one stream whatever
 //! it hears: its [`rewrite::TxSource`] gives out every number, and whoever takes over from another goes on behind it.
 //!
+//! # Several workers
+//! Each has a core of its own, and legs that hear each other are all with one. [`Core::extract`] takes some out as a [`Parcel`],
+//! [`Core::adopt`] of another core takes them in: numbers, keys, flows and what a codec remembers go on unbroken. A browser
+//! goes on sending to the port that it knows; its *home*, the core with that port, hands what comes for it over to where the leg
+//! lives and is told what new addresses it is found by ([`RouteChange`]). In what order all that happens is `io::worker`'s.
+//!
 //! # Keys
 //! | they come as | heard by | and reach the listener as |
 //! |---|---|---|
@@ -48,6 +54,7 @@ mod flow;
 mod joins;
 mod keypad;
 mod leg;
+mod moving;
 mod reports;
 mod routes;
 mod seat;
@@ -70,16 +77,24 @@ pub mod transcode;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use self::core::{Core, CoreConfig, Unrouted};
+pub use self::core::{Core, CoreConfig};
 pub use buffer::Slot;
 pub use dtls::DtlsIdentity;
 pub use ice::Pair;
+pub use moving::{Parcel, RouteChange};
+pub use routes::Address;
+pub use stats::{Totals, Traffic, Unrouted};
 
 use crate::plan::{MediaEvent, OpenFailure};
 
-/// One of the worker's sockets, by number: a small one, used again after it was given back.
+/// One of the worker's sockets, by number: a small one, used again after it was given back. The shared sockets of all workers
+/// have the same numbers with each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
+
+/// One of the media workers, by number: each runs a [`Core`] of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u16);
 
 /// The ports of a classic leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,4 +129,13 @@ pub trait Sink {
 
     /// A pair is no longer needed; its numbers may be used again.
     fn release_pair(&mut self, ports: PortPair);
+
+    /// Hands what lies in `slot` over to the worker that a leg of ours lives with; what is left in the slot afterwards is of no
+    /// use. False when that worker has no room for it, or there is none.
+    fn hand_over(&mut self, _to: WorkerId, _slot: &mut Slot, _pair: Pair) -> bool {
+        false
+    }
+
+    /// Tells the worker on whose port a leg was opened how its datagrams are found from now on ([`Core::handle_route`]).
+    fn tell_route(&mut self, _home: WorkerId, _change: RouteChange) {}
 }

@@ -6,11 +6,12 @@ use super::browser::{Browser, Changes, Turn};
 use super::buffer::Slot;
 use super::dtls::DtlsIdentity;
 use super::flow::{Arrival, Flow, Target};
+use super::joins::speaker_of;
 use super::leg::{Leg, Transport};
 use super::stats::{Drop, Outcome};
 use super::{Pair, Sink};
 use crate::base::Now;
-use crate::plan::{LegFailure, LegRemote, MediaEvent, Source};
+use crate::plan::{LegFailure, LegId, LegRemote, MediaEvent, Source};
 
 /// A leg among the others: what it hears, and what carries its packets to whoever hears it.
 #[derive(Debug)]
@@ -29,6 +30,12 @@ impl Seat {
     #[must_use]
     pub(super) fn new(leg: Leg) -> Self {
         Self { leg, hears: Source::Nothing, flow: Flow::default(), armed: None }
+    }
+
+    /// The leg that it hears.
+    #[must_use]
+    pub(super) fn speaker(&self) -> Option<LegId> {
+        speaker_of(self.leg.id, self.hears)
     }
 
     /// The far side is known. A remote of the other kind than the leg is signalling's error and changes nothing.

@@ -2,6 +2,7 @@
 
 use crate::wire::rtp::{ReplayWindow, Seen, packet_index, seq_diff};
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 /// Why a received packet went no further. Every RTP packet counted in is counted out as sent, held or dropped for one of these.
@@ -49,6 +50,28 @@ pub enum Drop {
 impl Drop {
     /// How many reasons there are.
     pub const COUNT: usize = Self::Protect as usize + 1;
+
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Malformed,
+        Self::ForeignSource,
+        Self::NoKeys,
+        Self::SrtpTag,
+        Self::SrtpReplay,
+        Self::TooManySources,
+        Self::NoPath,
+        Self::NotReceiving,
+        Self::NotSending,
+        Self::PeerNotReady,
+        Self::PayloadType,
+        Self::NoTelephoneEvents,
+        Self::TelephoneEvent,
+        Self::Duplicate,
+        Self::Late,
+        Self::Payload,
+        Self::NotNeeded,
+        Self::Protect,
+    ];
 }
 
 /// What became of a received packet.
@@ -94,10 +117,114 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
+    /// All reasons that something was dropped for, and how many.
+    pub fn drops(&self) -> impl Iterator<Item = (Drop, u64)> + '_ {
+        Drop::ALL.into_iter().map(|why| (why, self.dropped_for(why))).filter(|(_, count)| *count > 0)
+    }
+
     /// How many were dropped for `why`.
     #[must_use]
     pub fn dropped_for(&self, why: Drop) -> u64 {
         self.dropped[why as usize]
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.rx += other.rx;
+        self.sent += other.sent;
+        self.held += other.held;
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(mine, theirs)| *mine += theirs);
+        self.tx += other.tx;
+    }
+}
+
+/// Datagrams that belong to no leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unrouted {
+    /// STUN that cannot be read, is no request, or names no user fragment of ours.
+    pub stun: u64,
+    /// DTLS from a remote that ICE has not validated.
+    pub dtls: u64,
+    /// RTP or RTCP from a remote that ICE has not validated.
+    pub rtp: u64,
+    /// Anything else, on any port.
+    pub unknown: u64,
+    /// Longer than a [`Slot`](super::Slot) holds.
+    pub too_long: u64,
+}
+
+impl Unrouted {
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.stun + self.dtls + self.rtp + self.unknown + self.too_long
+    }
+}
+
+/// Every datagram that a core was given, counted in and out: `received` is the sum of all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// By its own sockets, or by the worker on whose socket it arrived.
+    pub received: u64,
+    /// RTP for a leg, which counts it further: [`Counters::rx`].
+    pub rtp: u64,
+    /// RTCP for a leg.
+    pub rtcp: u64,
+    /// STUN for a leg.
+    pub stun: u64,
+    /// DTLS for a leg.
+    pub dtls: u64,
+    /// Dropped with a leg that met a broken invariant over it.
+    pub broken: u64,
+    /// For a leg that lives with another worker, which counts it anew.
+    pub handed_over: u64,
+    /// As those, and dropped because that worker had no room for it.
+    pub not_taken_over: u64,
+    /// For no leg.
+    pub unrouted: Unrouted,
+}
+
+impl Traffic {
+    /// Whether all that came in has been counted out.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        let heard = self.rtp + self.rtcp + self.stun + self.dtls + self.broken;
+        self.received == heard + self.handed_over + self.not_taken_over + self.unrouted.total()
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.rtp += other.rtp;
+        self.rtcp += other.rtcp;
+        self.stun += other.stun;
+        self.dtls += other.dtls;
+        self.broken += other.broken;
+        self.handed_over += other.handed_over;
+        self.not_taken_over += other.not_taken_over;
+        self.unrouted.stun += other.unrouted.stun;
+        self.unrouted.dtls += other.unrouted.dtls;
+        self.unrouted.rtp += other.unrouted.rtp;
+        self.unrouted.unknown += other.unrouted.unknown;
+        self.unrouted.too_long += other.unrouted.too_long;
+    }
+}
+
+/// All that a core has counted. Over all workers [`Traffic::rtp`] is [`Counters::rx`]: a leg that moves takes its counts along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Datagrams.
+    pub traffic: Traffic,
+    /// RTP packets of its legs, those that have ended too.
+    pub legs: Counters,
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.traffic += other.traffic;
+        self.legs += other.legs;
     }
 }
 

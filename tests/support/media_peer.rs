@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, dead_code)]
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use hmac::{Hmac, Mac};
 use is::stun::{StunMessage, TransId};
 use ringway::base::{Now, Rng};
 use ringway::media::srtp::{MasterKeys, Profile, SrtpRx, SrtpTx};
-use ringway::media::{Core, CoreConfig, DtlsIdentity, Pair, PortPair, Sink, Slot, SocketId};
+use ringway::media::{Core, CoreConfig, DtlsIdentity, Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use ringway::plan::*;
 use sha1::Sha1;
 
@@ -25,15 +26,33 @@ pub struct TestSink {
     slots: Vec<Slot>,
     targets: Vec<Pair>,
     pub events: Vec<MediaEvent>,
-    next_socket: u32,
+    pub next_socket: u32,
     /// Sending there breaks an invariant.
     pub poison: Option<SocketAddr>,
+    /// For legs that live with other workers.
+    pub handed: VecDeque<(WorkerId, Pair, Slot)>,
+    /// To be used for them again.
+    pub spare: Vec<Slot>,
+    /// How many more of those there is room for.
+    pub room: usize,
+    /// For the homes of legs that live here.
+    pub routes: VecDeque<(WorkerId, RouteChange)>,
 }
 
 impl Default for TestSink {
     fn default() -> Self {
         let slots = (0..65).map(|_| Slot::default()).collect();
-        Self { slots, targets: Vec::with_capacity(64), events: Vec::new(), next_socket: 1, poison: None }
+        Self {
+            slots,
+            targets: Vec::with_capacity(64),
+            events: Vec::new(),
+            next_socket: 1,
+            poison: None,
+            handed: VecDeque::new(),
+            spare: Vec::new(),
+            room: usize::MAX,
+            routes: VecDeque::new(),
+        }
     }
 }
 
@@ -67,12 +86,15 @@ impl Sink for TestSink {
 
     fn transmit(&mut self, to: Pair) {
         self.targets.push(to);
+        if self.targets.len() == self.slots.len() {
+            self.slots.push(Slot::default());
+        }
     }
 
     fn forward(&mut self, slot: &mut Slot, to: Pair) {
         assert_ne!(self.poison, Some(to.remote), "poison");
         std::mem::swap(slot, &mut self.slots[self.targets.len()]);
-        self.targets.push(to);
+        self.transmit(to);
     }
 
     fn event(&mut self, event: MediaEvent) {
@@ -87,6 +109,18 @@ impl Sink for TestSink {
     }
 
     fn release_pair(&mut self, _: PortPair) {}
+
+    fn hand_over(&mut self, to: WorkerId, slot: &mut Slot, pair: Pair) -> bool {
+        let Some(room) = self.room.checked_sub(1) else { return false };
+        self.room = room;
+        let full = std::mem::replace(slot, self.spare.pop().unwrap_or_default());
+        self.handed.push_back((to, pair, full));
+        true
+    }
+
+    fn tell_route(&mut self, home: WorkerId, change: RouteChange) {
+        self.routes.push_back((home, change));
+    }
 }
 
 pub fn addr(text: &str) -> SocketAddr {
@@ -110,6 +144,7 @@ impl Default for Bench {
 /// What a bench's core is made of, unless a test says otherwise.
 pub fn core_config() -> CoreConfig {
     CoreConfig {
+        worker: WorkerId(0),
         sockets: vec![(SHARED, addr("192.0.2.1:4000"))],
         max_legs: 8,
         music: (0..8_000).map(|n| ((n % 80) * 100 - 4_000) as i16).collect(),
@@ -152,7 +187,7 @@ impl Bench {
     /// A classic leg whose far side is `remote`; its RTP socket.
     pub fn phone(&mut self, leg: LegId, remote: SocketAddr) -> SocketId {
         let socket = SocketId(self.sink.next_socket);
-        self.command(MediaCommand::Open { leg, how: LegOpen::Rtp { local: addr("192.0.2.1:0").ip() } });
+        self.command(MediaCommand::Open { leg, how: LegOpen::Rtp { local: addr("192.0.2.1:0").ip() }, beside: None });
         let rtcp = SocketAddr::new(remote.ip(), remote.port() + 1);
         self.set_remote(leg, LegRemote::Rtp { rtp: remote, rtcp, latch: false });
         socket
@@ -175,7 +210,7 @@ impl Bench {
     /// A browser with its keys taken.
     pub fn browser(&mut self, leg: LegId, remote: SocketAddr) -> Peer {
         let mut peer = Peer::new(self.now.mono, remote);
-        self.command(MediaCommand::Open { leg, how: webrtc() });
+        self.command(MediaCommand::Open { leg, how: webrtc(), beside: None });
         self.set_remote(leg, peer.remote());
         self.check(&peer, remote, true);
         peer.shake_hands(self);
@@ -241,28 +276,12 @@ impl Peer {
 
     pub fn shake_hands(&mut self, bench: &mut Bench) {
         bench.sink.clear();
-        let mut buf = vec![0; 2_048];
         for _ in 0..50 {
-            self.dtls.handle_timeout(bench.now.mono).unwrap();
-            loop {
-                match self.dtls.poll_output(&mut buf) {
-                    Output::Packet(packet) => bench.datagram(SHARED, self.addr, packet),
-                    Output::KeyingMaterial(material, profile) => {
-                        let profile = match profile {
-                            dimpl::SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
-                            dimpl::SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
-                            _ => Profile::Aes128CmHmacSha1_80,
-                        };
-                        let keys = MasterKeys::split(profile, &material).unwrap();
-                        let rx = SrtpRx::new(profile, keys.server.0, keys.server.1).unwrap();
-                        self.srtp = Some((rx, SrtpTx::new(profile, keys.client.0, keys.client.1).unwrap()));
-                    }
-                    Output::Timeout(_) => break,
-                    _ => {}
-                }
+            for packet in self.say(bench.now.mono) {
+                bench.datagram(SHARED, self.addr, &packet);
             }
             for (_, packet) in bench.sink.take() {
-                self.dtls.handle_packet(&packet).unwrap();
+                self.hear(&packet);
             }
             // Its last flight has been heard.
             if self.srtp.is_some() && bench.sink.sent().count() == 0 {
@@ -271,6 +290,39 @@ impl Peer {
             bench.advance(Duration::from_millis(5));
         }
         panic!("no keys: {:?}", bench.sink.events);
+    }
+
+    /// Whether it has its keys.
+    pub fn has_keys(&self) -> bool {
+        self.srtp.is_some()
+    }
+
+    /// A DTLS datagram of the gateway's.
+    pub fn hear(&mut self, packet: &[u8]) {
+        self.dtls.handle_packet(packet).unwrap();
+    }
+
+    /// What its handshake has to say.
+    pub fn say(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let (mut buf, mut said) = (vec![0; 2_048], Vec::new());
+        self.dtls.handle_timeout(now).unwrap();
+        loop {
+            match self.dtls.poll_output(&mut buf) {
+                Output::Packet(packet) => said.push(packet.to_vec()),
+                Output::KeyingMaterial(material, profile) => {
+                    let profile = match profile {
+                        dimpl::SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
+                        dimpl::SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
+                        _ => Profile::Aes128CmHmacSha1_80,
+                    };
+                    let keys = MasterKeys::split(profile, &material).unwrap();
+                    let rx = SrtpRx::new(profile, keys.server.0, keys.server.1).unwrap();
+                    self.srtp = Some((rx, SrtpTx::new(profile, keys.client.0, keys.client.1).unwrap()));
+                }
+                Output::Timeout(_) => return said,
+                _ => {}
+            }
+        }
     }
 
     /// Ends DTLS.

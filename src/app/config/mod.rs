@@ -6,6 +6,7 @@ mod fields;
 mod hold_music;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -15,6 +16,9 @@ use crate::policy::source::{self, Place, text_as, whole};
 
 use fields::{addresses, domain, origins, peer_address, peer_name, port, some_port};
 pub(super) use fields::{is_domain, reachable};
+
+/// More threads than this carry no audio.
+const MAX_WORKERS: u64 = 64;
 
 /// What is wrong in `ringway.toml`, and where.
 pub type ConfigError = crate::policy::PolicyError;
@@ -125,7 +129,10 @@ impl Default for Sip {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
-    /// One UDP port for the audio of all browsers.
+    /// How many threads carry audio; 0 is one a core. [`Media::worker_count`] is what it comes to.
+    #[serde(deserialize_with = "whole::<_, _, 0, MAX_WORKERS>")]
+    pub workers: usize,
+    /// UDP ports for the audio of browsers: one a worker, from this one on.
     #[serde(deserialize_with = "port")]
     pub webrtc_port: u16,
     /// UDP ports for phones and PBXs: two a stream (RTP even, RTCP odd).
@@ -144,12 +151,29 @@ pub struct Media {
 impl Default for Media {
     fn default() -> Self {
         Self {
+            workers: 0,
             webrtc_port: 20_000,
-            rtp_ports: PortRange { first: 20_002, last: 29_999 },
+            rtp_ports: PortRange { first: 20_064, last: 29_999 },
             max_calls: 500,
             rtp_timeout_secs: 60,
             rtp_hold_timeout_secs: 3_600,
         }
+    }
+}
+
+impl Media {
+    /// How many workers there are.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS as usize);
+        if self.workers == 0 { cores() } else { self.workers }
+    }
+
+    /// The workers' ports for browsers; none if there are not so many.
+    #[must_use]
+    pub fn webrtc_ports(&self) -> Option<RangeInclusive<u16>> {
+        let last = usize::from(self.webrtc_port) + self.worker_count() - 1;
+        Some(self.webrtc_port..=u16::try_from(last).ok()?)
     }
 }
 
@@ -313,7 +337,13 @@ impl PortRange {
         (self.first..=self.last).contains(&port)
     }
 
-    /// Reads `20002-29999`.
+    /// Whether any port of another range is in it.
+    #[must_use]
+    pub fn overlaps(self, other: &RangeInclusive<u16>) -> bool {
+        self.first <= *other.end() && *other.start() <= self.last
+    }
+
+    /// Reads `20064-29999`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
@@ -324,7 +354,7 @@ impl PortRange {
 
 impl<'de> Deserialize<'de> for PortRange {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let expected = "two ports as \"20002-29999\": the first even and at least 1024, the last higher";
+        let expected = "two ports as \"20064-29999\": the first even and at least 1024, the last higher";
         text_as(from, expected, Self::parse)
     }
 }
@@ -385,14 +415,19 @@ impl Config {
             (None, Some(_)) => return Err(self.wrong("web.key_file", "certificate_file beside it", "it alone")),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        if media.webrtc_port == sip.udp_port {
-            return Err(self.wrong("media.webrtc_port", "another port than sip.udp_port", sip.udp_port.to_string()));
+        let Some(webrtc) = media.webrtc_ports() else {
+            let expected = format!("a port with room behind it for each of the workers ({})", media.worker_count());
+            return Err(self.wrong("media.webrtc_port", &expected, media.webrtc_port.to_string()));
+        };
+        let each = format!("media.webrtc_port ({}, one a worker: to {})", webrtc.start(), webrtc.end());
+        if webrtc.contains(&sip.udp_port) {
+            return Err(self.wrong("sip.udp_port", &format!("none of {each}"), sip.udp_port.to_string()));
         }
-        for (key, port) in [("sip.udp_port", sip.udp_port), ("media.webrtc_port", media.webrtc_port)] {
-            if media.rtp_ports.contains(port) {
-                let found = format!("{}-{}", media.rtp_ports.first, media.rtp_ports.last);
-                return Err(self.wrong("media.rtp_ports", &format!("a range without {key} ({port})"), found));
-            }
+        let rtp = media.rtp_ports;
+        let in_rtp = [(rtp.contains(sip.udp_port), format!("sip.udp_port ({})", sip.udp_port)), (rtp.overlaps(&webrtc), each)];
+        if let Some((_, other)) = in_rtp.into_iter().find(|(within, _)| *within) {
+            let found = format!("{}-{}", rtp.first, rtp.last);
+            return Err(self.wrong("media.rtp_ports", &format!("a range without {other}"), found));
         }
         let (min, max, default) = (registrar.min_expires_secs, registrar.max_expires_secs, registrar.default_expires_secs);
         if min > max {
@@ -454,9 +489,18 @@ mod tests {
             ),
             ("domain = \"a\"\n[media]\nrtp_ports = \"9-8\"", "3: media.rtp_ports: expected two ports as"),
             (
-                "domain = \"a\"\n[media]\nwebrtc_port = 20004",
-                "2: media.rtp_ports: expected a range without media.webrtc_port (20004)",
+                "domain = \"a\"\n[media]\nwebrtc_port = 20062\nworkers = 3",
+                "2: media.rtp_ports: expected a range without media.webrtc_port (20062, one a worker: to 20064)",
             ),
+            (
+                "domain = \"a\"\n[media]\nwebrtc_port = 5058\nworkers = 3",
+                "1: sip.udp_port: expected none of media.webrtc_port (5058, one a worker: to 5060), found 5060",
+            ),
+            (
+                "domain = \"a\"\n[media]\nwebrtc_port = 65530\nworkers = 7",
+                "3: media.webrtc_port: expected a port with room behind it for each of the workers (7), found 65530",
+            ),
+            ("domain = \"a\"\n[media]\nworkers = 65", "3: media.workers: expected a whole number 0 to 64, found 65"),
             (
                 "domain = \"a\"\n[calls]\nwebsocket_grace_secs = 61",
                 "3: calls.websocket_grace_secs: expected a whole number 0 to 60, found 61",

@@ -9,7 +9,7 @@ use super::udp::Datagram;
 use super::{NetEvent, QUEUE, UdpSockets};
 use crate::base::Now;
 use crate::io::store::{StoreError, StoreHandle};
-use crate::io::worker::Worker;
+use crate::io::worker::Workers;
 use crate::plan::{MediaCommand, MediaEvent};
 use crate::signalling::engine::{Engine, Input, Output, QueryId, Unavailable};
 use crate::signalling::message::{KeepError, Letter};
@@ -37,7 +37,7 @@ pub struct Driver {
     /// What the web port's sockets say; its other end is theirs.
     pub events: mpsc::Receiver<NetEvent>,
     /// The media half.
-    pub worker: Worker,
+    pub worker: Workers,
     /// What it reports.
     pub media: mpsc::Receiver<MediaEvent>,
     /// The database.
@@ -49,7 +49,7 @@ struct Running {
     engine: Engine,
     udp: UdpSockets,
     connections: BTreeMap<ConnectionId, mpsc::Sender<Bytes>>,
-    worker: Worker,
+    worker: Workers,
     store: StoreHandle,
     answers: mpsc::Sender<Input>,
     /// What the engine hears instead of the answers that the store had no room to give.
@@ -96,7 +96,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
         tokio::select! {
             biased;
             _ = &mut stop => break,
-            Some(event) = media.recv() => running.input(Input::Media(event)),
+            Some(event) = media.recv() => running.on_media(event),
             Some(answer) = answered.recv() => running.input(answer),
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
@@ -106,7 +106,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             let mut idle = true;
             // One of each kind, so that none keeps the others waiting.
             if let Ok(event) = media.try_recv() {
-                running.input(Input::Media(event));
+                running.on_media(event);
                 idle = false;
             }
             if let Ok(answer) = answered.try_recv() {
@@ -135,7 +135,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
     let _ = timeout(FAREWELL, async {
         while running.engine.census().calls > 0 {
             tokio::select! {
-                Some(event) = media.recv() => running.input(Input::Media(event)),
+                Some(event) = media.recv() => running.on_media(event),
                 Some(event) = events.recv() => running.on_event(event),
                 () = running.udp.readable() => {}
             }
@@ -171,6 +171,11 @@ impl Running {
 
     fn on_datagram(&mut self, Datagram { local, remote, bytes }: Datagram) {
         self.input(Input::Message { flow: Flow::Udp { local, remote }, bytes });
+    }
+
+    fn on_media(&mut self, event: MediaEvent) {
+        self.worker.note(&event);
+        self.input(Input::Media(event));
     }
 
     /// Gives what has been gathered to the store, when it is time.

@@ -1,23 +1,15 @@
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use socket2::Socket;
-use tokio::sync::mpsc;
-
 use super::mmsg_sys::EventFd;
-use super::outbox::Outbox;
-use super::ports::{self, PortPool};
-use super::thread::Turner;
-use super::{MAILBOX, WorkerConfig, named};
-use crate::base::Rng;
-use crate::media::{Core, CoreConfig};
-use crate::plan::{MediaCommand, MediaEvent};
+use super::moves::Move;
+use super::roster::Roster;
+use crate::media::{Totals, WorkerId};
+use crate::plan::{LegId, LegOpen, MediaCommand, MediaEvent};
 
-/// The worker is behind by a whole mailbox; the command is given back.
+/// A worker is behind by a whole mailbox; the command is given back.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MailboxFull(pub Box<MediaCommand>);
 
@@ -29,117 +21,192 @@ impl fmt::Display for MailboxFull {
 
 impl std::error::Error for MailboxFull {}
 
-/// A running worker. Dropped, it is stopped without waiting; [`Worker::stop`] waits.
+/// Why a leg stays where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveError {
+    /// It is not open.
+    NoSuchLeg,
+    /// There are fewer workers.
+    NoSuchWorker,
+    /// A worker that has a part in it is behind by a whole mailbox.
+    MailboxFull,
+}
+
+impl fmt::Display for MoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchLeg => "no such media leg",
+            Self::NoSuchWorker => "no such media worker",
+            Self::MailboxFull => "a media worker's mailbox is full",
+        })
+    }
+}
+
+impl std::error::Error for MoveError {}
+
+/// What a worker's mailbox holds.
 #[derive(Debug)]
-pub struct Worker {
-    commands: rtrb::Producer<MediaCommand>,
-    wake: Arc<EventFd>,
-    unread: bool,
+pub(super) enum Order {
+    /// For its core.
+    Media(MediaCommand),
+    /// It has a part in it.
+    Move(Arc<Move>),
+}
+
+/// One worker, seen from outside.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) mailbox: rtrb::Producer<Order>,
+    pub(super) wake: Arc<EventFd>,
+    pub(super) unread: bool,
+    pub(super) thread: Option<JoinHandle<Totals>>,
+}
+
+impl Handle {
+    fn has_room_for(&self, orders: usize) -> bool {
+        self.mailbox.slots() >= orders
+    }
+
+    /// There is room: who asks first is the only one to write.
+    fn push(&mut self, order: Order) {
+        self.unread = true;
+        let _ = self.mailbox.push(order);
+    }
+}
+
+/// The running workers. Dropped, they are stopped without waiting; [`Workers::stop`] waits.
+#[derive(Debug)]
+pub struct Workers {
+    handles: Vec<Handle>,
+    roster: Roster,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
     webrtc_port: u16,
 }
 
-impl Worker {
-    /// Puts a command into the mailbox. The worker sees it at its next turn; [`Worker::wake`] makes that now.
-    ///
-    /// # Errors
-    /// The mailbox is full.
-    pub fn send(&mut self, command: MediaCommand) -> Result<(), MailboxFull> {
-        self.unread = true;
-        self.commands.push(command).map_err(|rtrb::PushError::Full(command)| MailboxFull(Box::new(command)))
+impl Workers {
+    pub(super) fn new(handles: Vec<Handle>, stop: Arc<AtomicBool>, webrtc_port: u16) -> Self {
+        let roster = Roster::new(handles.len());
+        Self { handles, roster, stop, webrtc_port }
     }
 
-    /// Wakes the worker if anything was sent since the last time: once for all that belongs together.
-    pub fn wake(&mut self) {
-        if std::mem::take(&mut self.unread) {
-            self.wake.ring();
+    /// Puts a command into the mailbox of the worker that its leg is with; a leg that is to hear one of another worker moves
+    /// there first. The worker sees it at its next turn; [`Workers::wake`] makes that now.
+    ///
+    /// # Errors
+    /// A mailbox is full.
+    pub fn send(&mut self, command: MediaCommand) -> Result<(), MailboxFull> {
+        let at = match &command {
+            MediaCommand::Open { leg, beside, .. } => self.roster.choose(*leg, *beside),
+            MediaCommand::SetPath { leg, hears, .. } => match self.roster.calls_away(*leg, *hears) {
+                Some(there) if self.relocate(*leg, there).is_err() => return Err(MailboxFull(Box::new(command))),
+                Some(there) => there,
+                None => self.at(*leg),
+            },
+            MediaCommand::SetRemote { leg, .. }
+            | MediaCommand::RestartIce { leg, .. }
+            | MediaCommand::Dtmf { leg, .. }
+            | MediaCommand::Close { leg } => self.at(*leg),
+        };
+        let handle = &mut self.handles[usize::from(at.0)];
+        if !handle.has_room_for(1) {
+            return Err(MailboxFull(Box::new(command)));
+        }
+        match &command {
+            MediaCommand::Open { leg, how, .. } => self.roster.open(*leg, at, matches!(how, LegOpen::WebRtc { .. })),
+            MediaCommand::SetPath { leg, hears, .. } => self.roster.hear(*leg, *hears),
+            _ => {}
+        }
+        handle.push(Order::Media(command));
+        Ok(())
+    }
+
+    /// The worker of a leg; for one that is not open any, which answers a Close and ignores all else.
+    fn at(&self, leg: LegId) -> WorkerId {
+        self.roster.at(leg).unwrap_or(WorkerId(0))
+    }
+
+    /// Moves a leg, and all that it hears or that hear it, to another worker, without a gap in what their far sides hear.
+    ///
+    /// # Errors
+    /// Why it stays.
+    pub fn move_leg(&mut self, leg: LegId, to: WorkerId) -> Result<(), MoveError> {
+        if usize::from(to.0) >= self.handles.len() {
+            return Err(MoveError::NoSuchWorker);
+        }
+        match self.roster.at(leg) {
+            None => Err(MoveError::NoSuchLeg),
+            Some(from) if from == to => Ok(()),
+            Some(_) => self.relocate(leg, to),
         }
     }
 
-    /// The port of all browser legs.
+    fn relocate(&mut self, leg: LegId, to: WorkerId) -> Result<(), MoveError> {
+        let from = self.roster.at(leg).ok_or(MoveError::NoSuchLeg)?;
+        let legs = self.roster.party(leg);
+        let homes = self.roster.homes(&legs).into_iter().filter(|home| *home != from).collect();
+        let order = Arc::new(Move { legs, from, to, homes });
+        // All or none, and room for what is to be said to the leg there.
+        if order.workers().any(|worker| !self.handles[usize::from(worker.0)].has_room_for(2)) {
+            return Err(MoveError::MailboxFull);
+        }
+        for worker in order.workers() {
+            self.handles[usize::from(worker.0)].push(Order::Move(Arc::clone(&order)));
+        }
+        self.roster.relocate(&order.legs, to);
+        Ok(())
+    }
+
+    /// To be told each event on its way to the engine: legs that have ended are forgotten.
+    pub fn note(&mut self, event: &MediaEvent) {
+        if let MediaEvent::Closed { leg, .. } | MediaEvent::OpenFailed { leg, .. } = event {
+            self.roster.forget(*leg);
+        }
+    }
+
+    /// With which worker a leg is.
+    #[must_use]
+    pub fn worker_of(&self, leg: LegId) -> Option<WorkerId> {
+        self.roster.at(leg)
+    }
+
+    /// Wakes the workers that anything was sent to since the last time: once for all that belongs together.
+    pub fn wake(&mut self) {
+        for handle in &mut self.handles {
+            if std::mem::take(&mut handle.unread) {
+                handle.wake.ring();
+            }
+        }
+    }
+
+    /// The first worker's port for browser legs.
     #[must_use]
     pub fn webrtc_port(&self) -> u16 {
         self.webrtc_port
     }
 
-    /// Ends all legs, closes all sockets and waits for the thread.
-    pub fn stop(mut self) {
+    /// Ends all legs, closes all sockets, waits for the threads, and says in the log what became of every packet.
+    pub fn stop(mut self) -> Totals {
         self.halt();
-        if let Some(thread) = self.thread.take() {
+        let mut totals = Totals::default();
+        for thread in self.handles.iter_mut().filter_map(|handle| handle.thread.take()) {
             // A worker that panicked has ended too, and has said why on its way.
-            let _ = thread.join();
+            totals += thread.join().unwrap_or_default();
         }
+        let Totals { traffic, legs } = &totals;
+        let dropped: Vec<_> = legs.drops().collect();
+        let (sent_on, held, sent) = (legs.sent, legs.held, legs.tx);
+        tracing::info!(?traffic, sent_on, held, ?dropped, sent, "what media received, and what became of it");
+        totals
     }
 
     fn halt(&self) {
         self.stop.store(true, Ordering::Release);
-        self.wake.ring();
+        self.handles.iter().for_each(|handle| handle.wake.ring());
     }
 }
 
-impl Drop for Worker {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.halt();
     }
-}
-
-pub(super) fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> io::Result<Worker> {
-    let shared = bind_shared(&config)?;
-    let webrtc_port = shared.first().map_or(0, |(_, addr)| addr.port());
-    let pool = PortPool::new(config.addresses.clone(), config.rtp_ports.clone())?;
-    let wake = Arc::new(EventFd::new()?);
-    let mut outbox = Outbox::new(pool, events, Arc::clone(&wake))?;
-    let sockets = shared.into_iter().map(|(socket, addr)| outbox.adopt(socket).map(|id| (id, addr)));
-    let sockets: Vec<_> = sockets.collect::<io::Result<_>>()?;
-    outbox.shared = sockets.len() as u32;
-    let core = Core::new(CoreConfig {
-        sockets,
-        max_legs: config.max_legs,
-        music: config.music,
-        rtp_timeout: config.rtp_timeout,
-        rtp_hold_timeout: config.rtp_hold_timeout,
-        identity: config.identity,
-        rng: Rng::from_seed(config.seed),
-    });
-    let (commands, mailbox) = rtrb::RingBuffer::new(MAILBOX);
-    let stop = Arc::new(AtomicBool::new(false));
-    let turner = Turner::new(core, outbox, mailbox, Arc::clone(&wake), Arc::clone(&stop));
-    let thread = std::thread::Builder::new().name("media-0".into()).spawn(move || turner.run())?;
-    Ok(Worker { commands, wake, unread: false, stop, thread: Some(thread), webrtc_port })
-}
-
-/// The shared port on every address. With port 0 the first address chooses and the others follow, anew if they cannot.
-fn bind_shared(config: &WorkerConfig) -> io::Result<Vec<(Socket, SocketAddr)>> {
-    if config.addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "media worker: no address is configured"));
-    }
-    if let Some(addr) = config.addresses.iter().find(|addr| addr.is_unspecified()) {
-        let text = format!("media worker: {addr} is a wildcard; media needs the addresses themselves");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let attempts = if config.webrtc_port == 0 { 16 } else { 1 };
-    let mut last = None;
-    for _ in 0..attempts {
-        match bind_all(config) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.expect("at least one attempt was made"))
-}
-
-fn bind_all(config: &WorkerConfig) -> io::Result<Vec<(Socket, SocketAddr)>> {
-    let (mut bound, mut port) = (Vec::new(), config.webrtc_port);
-    for ip in &config.addresses {
-        let wanted = SocketAddr::new(*ip, port);
-        let socket = ports::bind_udp(wanted).map_err(|error| named(wanted, &error))?;
-        let addr = socket.local_addr()?.as_socket().unwrap_or(wanted);
-        // All browsers share it: room for a burst of all of them. The kernel may give less.
-        let _ = socket.set_recv_buffer_size(4 << 20);
-        let _ = socket.set_send_buffer_size(4 << 20);
-        port = addr.port();
-        bound.push((socket, addr));
-    }
-    Ok(bound)
 }

@@ -101,6 +101,12 @@ impl Epoll {
         checked(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) }).map(|_| ())
     }
 
+    /// Watches a descriptor no longer. It is one that [`Epoll::add`] took, so that there is nothing to fail.
+    pub(super) fn remove(&self, fd: RawFd) {
+        // SAFETY: both descriptors are open; the kernel reads no event for this operation.
+        unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
+    }
+
     /// Waits until something is ready or time is up, rounded up to a millisecond; answers how much is ready.
     pub(super) fn wait(&self, ready: &mut Ready, wait: Duration) -> usize {
         let millis = wait.as_micros().div_ceil(1_000).min(60_000) as libc::c_int;

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -9,20 +10,33 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::EVENT_BACKLOG;
+use super::links::{Crossing, Links};
 use super::mmsg_sys::{Epoll, EventFd, MAX_BATCH, RecvBatch, SendScratch, Token};
 use super::ports::PortPool;
-use crate::media::{Pair, PortPair, Sink, Slot, SocketId};
+use crate::media::{Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use crate::plan::{MediaEvent, OpenFailure};
+
+/// Pairs of ports that rest with their sockets open.
+const MAX_RESTING: usize = 128;
 
 /// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    sockets: Vec<Option<Socket>>,
-    /// How many of them, at the front, all browsers share.
-    pub(super) shared: u32,
+    /// The shared ones of all workers first, numbered alike with each, then the ports of our classic legs.
+    sockets: Vec<Option<Arc<Socket>>>,
     free: Vec<u32>,
+    /// Our own among the shared ones.
+    own: Range<u32>,
+    /// Our shared port is not read for now: what comes waits in the kernel.
+    muted: bool,
+    /// To the other workers.
+    pub(super) links: Links,
     pub(super) epoll: Epoll,
     pool: PortPool,
+    /// Pairs of ports that no leg has at the moment, the one that has rested longest first. Sockets are dear to make: each new
+    /// pair beyond [`MAX_RESTING`] is an old one. They are read on, so that what still comes for the leg before is not taken for
+    /// the next one's.
+    resting: VecDeque<PortPair>,
     slots: Vec<Slot>,
     targets: Vec<Pair>,
     scratch: Box<SendScratch>,
@@ -31,15 +45,28 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(pool: PortPool, events: mpsc::Sender<MediaEvent>, wake: Arc<EventFd>) -> io::Result<Self> {
+    pub(super) fn new(
+        shared: Vec<Arc<Socket>>,
+        own: Range<u32>,
+        links: Links,
+        pool: PortPool,
+        events: mpsc::Sender<MediaEvent>,
+        wake: &EventFd,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(wake.as_raw_fd(), Token::Mailbox)?;
+        for id in own.clone() {
+            epoll.add(shared[id as usize].as_raw_fd(), Token::Socket(SocketId(id)))?;
+        }
         Ok(Self {
-            sockets: Vec::new(),
-            shared: 0,
+            sockets: shared.into_iter().map(Some).collect(),
             free: Vec::new(),
+            own,
+            muted: false,
+            links,
             epoll,
             pool,
+            resting: VecDeque::with_capacity(MAX_RESTING + 1),
             // One more than a batch: there is always one to write into.
             slots: (0..=MAX_BATCH).map(|_| Slot::default()).collect(),
             targets: Vec::with_capacity(MAX_BATCH),
@@ -50,7 +77,7 @@ impl Outbox {
     }
 
     /// Takes a bound socket in and numbers it.
-    pub(super) fn adopt(&mut self, socket: Socket) -> io::Result<SocketId> {
+    fn adopt(&mut self, socket: Arc<Socket>) -> io::Result<SocketId> {
         let id = self.free.pop().unwrap_or_else(|| {
             self.sockets.push(None);
             (self.sockets.len() - 1) as u32
@@ -65,7 +92,7 @@ impl Outbox {
 
     /// Whether all browsers share it, rather than one leg having it for its own.
     pub(super) fn is_shared(&self, id: SocketId) -> bool {
-        id.0 < self.shared
+        self.own.contains(&id.0)
     }
 
     /// Closes a socket; epoll forgets it by itself.
@@ -75,8 +102,58 @@ impl Outbox {
         }
     }
 
+    /// Gives out the sockets of a classic leg; what waits in them to be read goes along.
+    pub(super) fn take_pair(&mut self, ports: PortPair) -> Option<(Arc<Socket>, Arc<Socket>)> {
+        // What the leg has said until now still goes out from them.
+        self.flush();
+        let mut take = |id: SocketId| {
+            let socket = self.sockets.get_mut(id.0 as usize).and_then(Option::take)?;
+            self.free.push(id.0);
+            self.epoll.remove(socket.as_raw_fd());
+            Some(socket)
+        };
+        Some((take(ports.rtp)?, take(ports.rtcp)?))
+    }
+
+    /// Takes in the sockets of a classic leg that another worker gave out, and numbers them.
+    ///
+    /// # Errors
+    /// The kernel will not watch one more.
+    pub(super) fn adopt_pair(&mut self, (rtp, rtcp): (Arc<Socket>, Arc<Socket>), local: SocketAddr) -> io::Result<PortPair> {
+        let rtp = self.adopt(rtp)?;
+        match self.adopt(rtcp) {
+            Ok(rtcp) => Ok(PortPair { rtp, rtcp, local }),
+            Err(error) => {
+                self.close(rtp);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads our shared port no longer, or again.
+    ///
+    /// # Errors
+    /// The kernel will not watch it again.
+    pub(super) fn mute(&mut self, muted: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.muted, muted) == muted {
+            return Ok(());
+        }
+        for id in self.own.clone() {
+            let Some(Some(socket)) = self.sockets.get(id as usize) else { continue };
+            if muted {
+                self.epoll.remove(socket.as_raw_fd());
+            } else {
+                self.epoll.add(socket.as_raw_fd(), Token::Socket(SocketId(id)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a batch of at most `at_most` from one socket; 0 when it has nothing, or is gone.
     pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch, at_most: usize) -> usize {
+        if self.muted && self.own.contains(&id.0) {
+            return 0;
+        }
         match self.sockets.get(id.0 as usize) {
             // What an error of the socket leaves behind (an ICMP report, say) is read with the next turn.
             Some(Some(socket)) => batch.recv(socket.as_raw_fd(), at_most).unwrap_or(0),
@@ -118,6 +195,12 @@ impl Outbox {
         self.backlog.len() >= EVENT_BACKLOG
     }
 
+    /// The pair on `ip` that has rested longest.
+    fn rested(&mut self, ip: IpAddr) -> Option<PortPair> {
+        let at = self.resting.iter().position(|ports| ports.local.ip() == ip)?;
+        self.resting.remove(at)
+    }
+
     fn push(&mut self, to: Pair) {
         self.targets.push(to);
         if self.targets.len() == MAX_BATCH {
@@ -146,25 +229,40 @@ impl Sink for Outbox {
     }
 
     fn bind_pair(&mut self, local: IpAddr) -> Result<PortPair, OpenFailure> {
-        let (rtp, local, rtcp) = self.pool.bind(local)?;
-        let adopted = self.adopt(rtp).and_then(|rtp| match self.adopt(rtcp) {
-            Ok(rtcp) => Ok(PortPair { rtp, rtcp, local }),
-            Err(error) => {
-                self.close(rtp);
-                Err(error)
-            }
-        });
-        adopted.map_err(|_| {
-            self.pool.release(local);
+        if self.resting.len() >= MAX_RESTING
+            && let Some(rested) = self.rested(local)
+        {
+            return Ok(rested);
+        }
+        let (rtp, addr, rtcp) = match self.pool.bind(local) {
+            Ok(bound) => bound,
+            Err(OpenFailure::NoPort) => return self.rested(local).ok_or(OpenFailure::NoPort),
+            Err(other) => return Err(other),
+        };
+        self.adopt_pair((Arc::new(rtp), Arc::new(rtcp)), addr).map_err(|_| {
+            self.pool.release(addr);
             OpenFailure::NoPort
         })
     }
 
     fn release_pair(&mut self, ports: PortPair) {
-        // What was said last (a BYE) still goes out from them.
-        self.flush();
-        self.close(ports.rtp);
-        self.close(ports.rtcp);
-        self.pool.release(ports.local);
+        self.resting.push_back(ports);
+        if self.resting.len() > MAX_RESTING
+            && let Some(ports) = self.resting.pop_front()
+        {
+            // What was said last (a BYE) still goes out from them.
+            self.flush();
+            self.close(ports.rtp);
+            self.close(ports.rtcp);
+            self.pool.release(ports.local);
+        }
+    }
+
+    fn hand_over(&mut self, to: WorkerId, slot: &mut Slot, pair: Pair) -> bool {
+        self.links.hand_over(to, slot, pair)
+    }
+
+    fn tell_route(&mut self, home: WorkerId, change: RouteChange) {
+        self.links.push(home, Crossing::Route(change));
     }
 }

@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::links::Arrivals;
+use super::mailbox::Order;
 use super::mmsg_sys::{EventFd, MAX_BATCH, Ready, RecvBatch, Token};
+use super::moves::{Part, Sign};
 use super::now;
 use super::outbox::Outbox;
-use crate::media::{Core, Pair, SocketId};
-use crate::plan::MediaCommand;
+use crate::media::{Core, Pair, SocketId, Totals, WorkerId};
 
 /// Batches read from a shared socket before the others have their turn.
 const BATCHES_A_TURN: usize = 4;
@@ -27,9 +29,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The loop of one worker.
 #[derive(Debug)]
 pub(super) struct Turner {
-    core: Core,
-    outbox: Outbox,
-    mailbox: rtrb::Consumer<MediaCommand>,
+    pub(super) worker: WorkerId,
+    pub(super) core: Core,
+    pub(super) outbox: Outbox,
+    mailbox: rtrb::Consumer<Order>,
+    pub(super) arrivals: Arrivals,
+    /// The move that is under way; commands wait behind it.
+    pub(super) part: Option<Part>,
+    pub(super) signs: Vec<Sign>,
     wake: Arc<EventFd>,
     stop: Arc<AtomicBool>,
     batch: Box<RecvBatch>,
@@ -37,16 +44,20 @@ pub(super) struct Turner {
 
 impl Turner {
     pub(super) fn new(
+        worker: WorkerId,
         core: Core,
         outbox: Outbox,
-        mailbox: rtrb::Consumer<MediaCommand>,
+        mailbox: rtrb::Consumer<Order>,
+        arrivals: Arrivals,
         wake: Arc<EventFd>,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        Self { core, outbox, mailbox, wake, stop, batch: Box::default() }
+        let (part, signs) = (None, Vec::new());
+        Self { worker, core, outbox, mailbox, arrivals, part, signs, wake, stop, batch: Box::default() }
     }
 
-    pub(super) fn run(mut self) {
+    /// Runs until it is told to stop; all that was counted.
+    pub(super) fn run(mut self) -> Totals {
         let mut ready = Ready::default();
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
@@ -59,21 +70,25 @@ impl Turner {
                     Token::Mailbox => self.wake.clear(),
                 }
             }
+            self.read_links();
             self.core.handle_timeout(now(), &mut self.outbox);
             self.outbox.tell();
             self.take_commands();
+            self.move_on();
             self.outbox.flush();
+            self.outbox.links.flush();
             if carried >= BUSY {
                 std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
             }
         }
         self.core.shutdown(now(), &mut self.outbox);
         self.outbox.flush();
+        self.core.totals()
     }
 
     fn wait(&self) -> Duration {
         let due = self.core.poll_timeout().map(|(at, _)| at.saturating_duration_since(now().mono));
-        let retry = self.outbox.has_backlog().then_some(RETRY);
+        let retry = (self.outbox.has_backlog() || self.outbox.links.has_backlog()).then_some(RETRY);
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
@@ -91,8 +106,9 @@ impl Turner {
             let now = now();
             for at in 0..count {
                 let (slot, remote) = self.batch.received(at);
-                if let Some(remote) = remote {
-                    self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox);
+                match remote {
+                    Some(remote) => self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox),
+                    None => self.core.refuse_too_long(),
                 }
             }
             if count < at_most {
@@ -102,10 +118,58 @@ impl Turner {
         carried
     }
 
-    fn take_commands(&mut self) {
-        while !self.outbox.is_stalled() {
-            let Ok(command) = self.mailbox.pop() else { return };
-            self.core.handle_command(now(), command, &mut self.outbox);
+    pub(super) fn take_commands(&mut self) {
+        while self.part.is_none() && !self.outbox.is_stalled() {
+            match self.mailbox.pop() {
+                Ok(Order::Media(command)) => self.core.handle_command(now(), command, &mut self.outbox),
+                // Begun at the turn's end, when nothing that was read waits to be handled: that alone is heard before the
+                // commands behind a move.
+                Ok(Order::Move(order)) => self.part = Some(Part::new(order)),
+                Err(rtrb::PopError::Empty) => return,
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::sync::mpsc;
+
+    use super::super::links;
+    use super::super::ports::PortPool;
+    use super::*;
+    use crate::base::Rng;
+    use crate::media::{CoreConfig, DtlsIdentity};
+    use crate::plan::{LegId, LegOpen, MediaCommand};
+
+    #[test]
+    fn a_worker_with_nothing_to_do_sleeps_as_long_as_it_may() {
+        let ip: IpAddr = "127.0.0.1".parse().unwrap();
+        let wake = Arc::new(EventFd::new().unwrap());
+        let (links, arrivals) = links::between(&[Arc::clone(&wake), Arc::new(EventFd::new().unwrap())]).swap_remove(0);
+        let pool = PortPool::new(&[ip], 22_880..=22_899).unwrap();
+        let outbox = Outbox::new(Vec::new(), 0..0, links, pool, mpsc::channel(8).0, &wake).unwrap();
+        let core = Core::new(CoreConfig {
+            worker: WorkerId(0),
+            sockets: Vec::new(),
+            max_legs: 4,
+            music: [].into(),
+            rtp_timeout: None,
+            rtp_hold_timeout: None,
+            identity: DtlsIdentity::generate().unwrap(),
+            rng: Rng::from_number(1),
+        });
+        let (_, orders) = rtrb::RingBuffer::new(4);
+        let mut turner = Turner::new(WorkerId(0), core, outbox, orders, arrivals, wake, Arc::default());
+        assert_eq!(turner.wait(), LONGEST_WAIT);
+        // With legs of either kind that nobody speaks on, too.
+        let browser = LegOpen::WebRtc { ice_ufrag: "u".to_owned(), ice_pwd: "0123456789012345678901".to_owned() };
+        for (n, how) in [LegOpen::Rtp { local: ip }, browser].into_iter().enumerate() {
+            let open = MediaCommand::Open { leg: LegId(n as u64), how, beside: None };
+            turner.core.handle_command(now(), open, &mut turner.outbox);
+        }
+        assert_eq!((turner.core.leg_count(), turner.wait()), (2, LONGEST_WAIT));
     }
 }

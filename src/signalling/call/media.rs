@@ -16,7 +16,8 @@ impl Call {
             (Some(end), MediaKind::Webrtc) => LegOpen::WebRtc { ice_ufrag: end.ice_ufrag.clone(), ice_pwd: end.ice_pwd.clone() },
             _ => LegOpen::Rtp { local: leg.media_ip },
         };
-        out.push(Action::Media(MediaCommand::Open { leg: id, how }));
+        let beside = self.legs.iter().map(|leg| leg.id).find(|first| *first != id);
+        out.push(Action::Media(MediaCommand::Open { leg: id, how, beside }));
     }
 
     pub(super) fn close_media(&mut self, id: LegId, out: &mut Vec<Action>) {

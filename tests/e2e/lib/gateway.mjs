@@ -31,6 +31,17 @@ export const freeUdpPort = () => free((resolve, reject) => {
   socket.bind(0, ADDRESS, () => { const { port } = socket.address(); socket.close(() => resolve(port)); });
 });
 
+/** A free UDP port with a free one behind it: one for each of two media workers. */
+async function twoFreeUdpPorts() {
+  for (;;) {
+    const first = await freeUdpPort();
+    const next = createSocket('udp4');
+    const free = await new Promise(resolve => next.on('error', () => resolve(false)).bind(first + 1, ADDRESS, () => resolve(true)));
+    next.close();
+    if (free) return first;
+  }
+}
+
 let rtpBlock = 0;
 
 function changed(file, text, changes) {
@@ -49,11 +60,12 @@ export class Gateway {
     const gateway = new Gateway();
     gateway.dir = await mkdtemp(join(tmpdir(), 'ringway-e2e-'));
     gateway.config = join(gateway.dir, 'ringway.toml');
-    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await freeUdpPort()];
+    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await twoFreeUdpPorts()];
     // Below the ports that the system hands out by itself; each run and each gateway has a block of its own.
     const first = gateway.rtpFirst = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
     await gateway.command(['init', '--domain', DOMAIN, '--address', ADDRESS, '--web-port', gateway.webPort, '--udp-port', gateway.udpPort,
       '--webrtc-port', gateway.webrtcPort, '--rtp-ports', `${first}-${first + 99}`, ...init]);
+    change = [['workers = 0', 'workers = 2'], ...change];
     if (music) {
       await writeFile(join(gateway.dir, 'music.wav'), toneWav(music, 8000, 10));
       change = [...change, ['# hold_music_file', 'hold_music_file']];
