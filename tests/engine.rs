@@ -480,3 +480,40 @@ fn a_call_is_recorded_when_it_ends_though_the_phone_never_answers_its_invite() {
     world.run_for(Duration::from_secs(60));
     assert!(world.nothing_left() && world.records.len() == 1, "{}", world.last_words());
 }
+
+#[test]
+fn a_reliable_response_with_the_last_number_there_is_is_followed_by_none() {
+    let mut world = two(true, false);
+    world.deafen(1);
+    world.act(0, |p, now| p.call("bob", now));
+    world.run_for(Duration::from_millis(200));
+    let invite = message(sent_to(&world, 1, "INVITE").first().expect("an INVITE"));
+    let line = |name| String::from_utf8_lossy(invite.line(name).expect("a header")).into_owned();
+    for rseq in [u32::MAX, 0, 1] {
+        let response = format!(
+            "SIP/2.0 180 X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=x\r\nCall-ID: {}\r\nCSeq: {}\r\nRequire: 100rel\r\nRSeq: {rseq}\r\nContact: <sip:bob@10.0.1.2>\r\nContent-Length: 0\r\n\r\n",
+            line(HeaderName::Via),
+            line(HeaderName::From),
+            line(HeaderName::To),
+            line(HeaderName::CallId),
+            line(HeaderName::CSeq),
+        );
+        send(&mut world, 1, &response);
+    }
+    let pracks = sent_to(&world, 1, "PRACK");
+    assert_eq!(pracks.len(), 1, "{}", world.last_words());
+    assert_eq!(message(&pracks[0]).line_named("RAck"), Some(format!("{} 1 INVITE", u32::MAX).as_bytes()));
+}
+
+#[test]
+fn a_refer_on_a_leg_that_has_just_gone_is_refused() {
+    let mut world = talking(true, false);
+    let refer = in_dialog(&world, 1, "REFER", 90, "").replace("Contact:", "Refer-To: <sip:600@sim.test>\r\nContact:");
+    let bye = in_dialog(&world, 1, "BYE", 91, "");
+    world.deafen(1);
+    send(&mut world, 1, &bye);
+    world.run_for(Duration::from_secs(60));
+    send(&mut world, 1, &refer);
+    assert!(statuses(&world, 1).last().is_some_and(|status| *status >= 400), "{}", world.last_words());
+    assert!(world.nothing_left(), "{}", world.last_words());
+}

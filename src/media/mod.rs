@@ -54,6 +54,7 @@ mod flow;
 mod joins;
 mod keypad;
 mod leg;
+mod load;
 mod moving;
 mod reports;
 mod routes;

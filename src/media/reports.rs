@@ -177,6 +177,34 @@ mod tests {
         let len = b.write(answered, Streams { rx: &mut b_rx, tx: &b_tx, clock_hz: 8_000, cname: b"b" }, true, &mut buf);
         a.read(answered.after(Duration::from_millis(40)), &buf[..len], Some(1), Some(2)).unwrap();
         assert_eq!(a.remote_lost, 2);
+        // Two of six.
+        assert_eq!(a.expected_loss_percent(), 34);
         assert!((79_000..=81_000).contains(&a.rtt_us), "{}", a.rtt_us);
+    }
+
+    #[test]
+    fn loss_is_expected_as_soon_as_it_is_told_of_and_forgotten_slowly() {
+        let mut reports = Reports::default();
+        let mut told = |fraction_lost| {
+            let mut buf = [0; 64];
+            let mut writer = CompoundWriter::new(&mut buf);
+            let block = ReportBlock {
+                ssrc: 1,
+                fraction_lost,
+                cumulative_lost: 0,
+                highest_seq: 0,
+                jitter_ticks: 0,
+                last_sr: 0,
+                delay_since_last_sr: 0,
+            };
+            writer.report(2, None, &[block]);
+            let len = writer.len();
+            #[allow(clippy::disallowed_methods)]
+            let now = Now { mono: Instant::now(), unix: Duration::ZERO };
+            reports.read(now, &buf[..len], Some(1), None).unwrap();
+            reports.expected_loss_percent()
+        };
+        assert_eq!([0, 26, 0, 0].map(&mut told), [0, 11, 8, 6]);
+        assert_eq!((0..40).map(|_| told(0)).next_back(), Some(0));
     }
 }
