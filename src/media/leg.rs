@@ -300,7 +300,10 @@ impl Leg {
     /// Sends a report if one is due, or a last one with BYE.
     pub(super) fn report(&mut self, now: Now, bye: bool, sink: &mut dyn Sink) {
         let Some(plan) = self.plan else { return };
-        if !bye && self.reports.due().is_none_or(|due| due > now.mono) {
+        // RFC 3550 section 6.3.7: who has never sent anything says no BYE.
+        let due =
+            if bye { self.tx.packets > 0 || self.reports.sent() } else { self.reports.due().is_some_and(|due| due <= now.mono) };
+        if !due {
             return;
         }
         self.reports.schedule(now.mono);

@@ -17,6 +17,8 @@ pub(super) struct Reports {
     due: Option<Instant>,
     /// Where the chance in their times comes from.
     chance: u32,
+    /// One has been written.
+    written: bool,
     /// Middle bits of the far side's last SR, and when it came.
     last_sr: Option<(u32, Instant)>,
     /// RTP packets that had been sent at the last report of ours.
@@ -64,6 +66,12 @@ impl Reports {
         self.due
     }
 
+    /// Whether there has been one.
+    #[must_use]
+    pub(super) fn sent(&self) -> bool {
+        self.written
+    }
+
     /// Sets the time of the next report.
     pub(super) fn schedule(&mut self, now: Instant) {
         // A step of a linear congruential generator: reports shall not come in step, and nothing hangs on their being guessed.
@@ -83,6 +91,7 @@ impl Reports {
     /// with `bye`; answers its length.
     pub(super) fn write(&mut self, now: Now, streams: Streams<'_>, bye: bool, buf: &mut [u8]) -> usize {
         let Streams { rx, tx, clock_hz, cname } = streams;
+        self.written = true;
         let ntp = ntp(now);
         let info = (tx.packets > self.packets_then).then(|| SenderInfo {
             ntp,

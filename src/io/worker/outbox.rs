@@ -16,8 +16,11 @@ use super::ports::PortPool;
 use crate::media::{Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use crate::plan::{MediaEvent, OpenFailure};
 
-/// Pairs of ports that rest with their sockets open.
-const MAX_RESTING: usize = 128;
+/// So many pairs of ports rest with their sockets open before the first of them is used again.
+const MIN_RESTING: usize = 64;
+
+/// And so many at most.
+const MAX_RESTING: usize = 256;
 
 /// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
 #[derive(Debug)]
@@ -33,9 +36,8 @@ pub(super) struct Outbox {
     pub(super) links: Links,
     pub(super) epoll: Epoll,
     pool: PortPool,
-    /// Pairs of ports that no leg has at the moment, the one that has rested longest first. Sockets are dear to make: each new
-    /// pair beyond [`MAX_RESTING`] is an old one. They are read on, so that what still comes for the leg before is not taken for
-    /// the next one's.
+    /// Pairs of ports that no leg has at the moment, the one that has rested longest first: sockets are dear to make. They are
+    /// read on, so that what still comes for the leg before is not taken for the next one's.
     resting: VecDeque<PortPair>,
     slots: Vec<Slot>,
     targets: Vec<Pair>,
@@ -229,7 +231,7 @@ impl Sink for Outbox {
     }
 
     fn bind_pair(&mut self, local: IpAddr) -> Result<PortPair, OpenFailure> {
-        if self.resting.len() >= MAX_RESTING
+        if self.resting.len() > MIN_RESTING
             && let Some(rested) = self.rested(local)
         {
             return Ok(rested);
