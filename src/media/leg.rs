@@ -17,6 +17,9 @@ use crate::base::{Now, Rng};
 use crate::plan::{DtmfWay, LegId, LegPlan, LegStats, Source};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, write_header};
 
+/// Letters of a name in reports: 98 bits, where RFC 7022 section 5 asks for 96.
+const CNAME_LEN: usize = 21;
+
 /// How a leg's packets travel.
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -50,7 +53,8 @@ pub(super) struct Leg {
     reports: Reports,
     /// Connected has been told.
     connected: bool,
-    cname: String,
+    /// Our name in reports.
+    cname: [u8; CNAME_LEN],
     /// Where our source's numbers start once its SSRC is known.
     tx_random: u64,
 }
@@ -80,7 +84,7 @@ impl Leg {
             silence: Silence::new(patience),
             reports: Reports::new(rng.next_u32()),
             connected: false,
-            cname: rng.token(16),
+            cname: std::array::from_fn(|_| b'a' + (rng.next_u32() % 26) as u8),
             tx_random: rng.next_u64(),
         }
     }
@@ -313,7 +317,7 @@ impl Leg {
         };
         let Some(pair) = pair else { return };
         let slot = sink.slot();
-        let cname = self.cname.as_bytes();
+        let cname = &self.cname;
         let streams = Streams { rx: &mut self.rx, tx: &self.tx, clock_hz: plan.codec.clock_hz(), cname };
         let mut len = self.reports.write(now, streams, bye, slot.room());
         if let Transport::Browser(browser) = &mut self.transport {

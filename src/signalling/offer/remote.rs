@@ -1,8 +1,10 @@
 //! What the peer's description says, of what we act on.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::OfferError;
+use super::write::{Clocks, Codecs};
 use crate::plan::{Codec, DtlsRole, LegRemote, Pt};
 use crate::policy::profile::{MediaKind, Profile};
 use crate::wire::sdp::{Direction, Media, MediaType, Session, Setup};
@@ -11,7 +13,8 @@ use crate::wire::sdp::{Direction, Media, MediaType, Session, Setup};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) media_type: MediaType,
-    pub(super) proto: String,
+    pub(super) proto: Cow<'static, str>,
+    /// Of a line that is refused; empty on the one that is used.
     pub(super) first_format: String,
     pub(super) mid: Option<String>,
 }
@@ -31,9 +34,9 @@ pub(super) struct RemoteEnd {
     /// Whether it bundles the audio line.
     pub(super) bundled: bool,
     /// Codecs that the profile has too, the peer's favourite first, with the peer's numbers.
-    pub(super) codecs: Vec<(Codec, Pt)>,
+    pub(super) codecs: Codecs,
     /// Telephone events by clock.
-    pub(super) dtmf: Vec<(u32, Pt)>,
+    pub(super) dtmf: Clocks,
     pub(super) direction: Direction,
     pub(super) ptime_ms: Option<u8>,
     pub(super) setup: Option<Setup>,
@@ -53,9 +56,9 @@ impl RemoteEnd {
         if codecs.is_empty() {
             return Err(OfferError::NoCommonCodec);
         }
-        let dtmf = if profile.telephone_event { read_dtmf(media) } else { Vec::new() };
+        let dtmf = if profile.telephone_event { read_dtmf(media) } else { Clocks::new() };
         Ok(Self {
-            lines: session.media.iter().map(line).collect(),
+            lines: session.media.iter().enumerate().map(|(at, media)| line(media, at == audio)).collect(),
             audio,
             bundled: media.mid.as_ref().is_some_and(|mid| session.bundle.contains(mid)),
             codecs,
@@ -98,11 +101,12 @@ impl RemoteEnd {
     }
 }
 
-fn line(media: &Media) -> Line {
+fn line(media: &Media, used: bool) -> Line {
+    let usual = ["RTP/AVP", "UDP/TLS/RTP/SAVPF"].into_iter().find(|proto| *proto == media.proto);
     Line {
         media_type: media.media_type.clone(),
-        proto: media.proto.clone(),
-        first_format: media.formats[0].clone(),
+        proto: usual.map_or_else(|| Cow::Owned(media.proto.clone()), Cow::Borrowed),
+        first_format: if used { String::new() } else { media.formats[0].clone() },
         mid: media.mid.clone(),
     }
 }
@@ -128,8 +132,8 @@ fn read_webrtc(media: &Media) -> Result<Transport, OfferError> {
     }
 }
 
-fn read_codecs(media: &Media, profile: &Profile) -> Vec<(Codec, Pt)> {
-    let mut found: Vec<(Codec, Pt)> = Vec::new();
+fn read_codecs(media: &Media, profile: &Profile) -> Codecs {
+    let mut found = Codecs::new();
     for pt in media.formats.iter().filter_map(|f| f.parse::<u8>().ok()) {
         let codec =
             profile.codecs.iter().copied().find(|codec| media.payload_types(codec.sdp_name(), codec.clock_hz()).any(|p| p == pt));
@@ -140,7 +144,7 @@ fn read_codecs(media: &Media, profile: &Profile) -> Vec<(Codec, Pt)> {
     found
 }
 
-fn read_dtmf(media: &Media) -> Vec<(u32, Pt)> {
+fn read_dtmf(media: &Media) -> Clocks {
     [48_000, 8_000]
         .into_iter()
         .filter_map(|clock_hz| Some((clock_hz, Pt(media.payload_types("telephone-event", clock_hz).next()?))))

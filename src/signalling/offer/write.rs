@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use smallvec::{SmallVec, smallvec};
+
 use super::LocalEnd;
 use super::remote::{Line, RemoteEnd};
 use crate::plan::{Codec, DtlsRole, Pt};
@@ -23,11 +25,17 @@ fn usual_dtmf_pt(clock_hz: u32) -> Pt {
     if clock_hz == 48_000 { Pt(110) } else { Pt(101) }
 }
 
+/// Codecs with their numbers.
+pub(super) type Codecs = SmallVec<[(Codec, Pt); 3]>;
+
+/// Telephone events' clocks, in Hertz, with their numbers.
+pub(super) type Clocks = SmallVec<[(u32, Pt); 2]>;
+
 /// An m-line's codecs and telephone events, with their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Formats {
-    pub(super) codecs: Vec<(Codec, Pt)>,
-    pub(super) dtmf: Vec<(u32, Pt)>,
+    pub(super) codecs: Codecs,
+    pub(super) dtmf: Clocks,
 }
 
 impl Formats {
@@ -37,8 +45,8 @@ impl Formats {
         clocks.sort_unstable();
         clocks.dedup();
         clocks.reverse();
-        let theirs_codecs: Vec<(Codec, Pt)> = remote.map(|r| r.codecs.clone()).unwrap_or_default();
-        let theirs_dtmf: Vec<(u32, Pt)> = remote.map(|r| r.dtmf.clone()).unwrap_or_default();
+        let theirs_codecs: Codecs = remote.map(|r| r.codecs.clone()).unwrap_or_default();
+        let theirs_dtmf: Clocks = remote.map(|r| r.dtmf.clone()).unwrap_or_default();
         let mut taken: Vec<u8> = theirs_codecs.iter().map(|(_, pt)| pt.0).chain(theirs_dtmf.iter().map(|(_, pt)| pt.0)).collect();
         let mut free = |usual: Pt| {
             let free = std::iter::once(usual.0).chain(96..=127).find(|pt| !taken.contains(pt)).unwrap_or(usual.0);
@@ -60,7 +68,7 @@ pub(super) fn offer(local: &LocalEnd, profile: &Profile, formats: &Formats, remo
     let Some(remote) = remote else {
         let line = Line {
             media_type: MediaType::Audio,
-            proto: if local.secure.is_some() { "UDP/TLS/RTP/SAVPF" } else { "RTP/AVP" }.to_owned(),
+            proto: if local.secure.is_some() { "UDP/TLS/RTP/SAVPF" } else { "RTP/AVP" }.into(),
             first_format: String::new(),
             mid: local.secure.is_some().then(|| "0".to_owned()),
         };
@@ -81,7 +89,7 @@ pub(super) fn answer(
     version: u64,
 ) -> String {
     let pt = remote.codecs.iter().find(|(c, _)| *c == codec).expect("the codec was chosen from the offer").1;
-    let formats = Formats { codecs: vec![(codec, pt)], dtmf: remote.dtmf_for(codec).into_iter().collect() };
+    let formats = Formats { codecs: smallvec![(codec, pt)], dtmf: remote.dtmf_for(codec).into_iter().collect() };
     let setup = match role {
         DtlsRole::Server => Setup::Passive,
         DtlsRole::Client => Setup::Active,

@@ -57,7 +57,7 @@ enum ServerMachine {
     Other(server_other::State),
 }
 
-type Armed = SmallVec<[(Timer, u32, DeadlineKey); 3]>;
+type Armed = SmallVec<[(Timer, u32, DeadlineKey); 2]>;
 
 struct Client<O> {
     machine: ClientMachine,
