@@ -46,10 +46,12 @@ class Ringway:
             open(f"{data}/{name}", "w").write(text)
         command = f"{ROOT}/target/release/ringway --config {data}/ringway.toml serve"
         self.process, _ = peers.start("ringway", WORK, "", PEER_CORE, "1", command)
-        if not peers.wait_sip(SIP):
+        answers = peers.wait_sip(SIP)
+        time.sleep(0.5)
+        # What answers may be another one that was left running.
+        if not answers or self.process.poll() is not None:
             peers.stop(self.process)
             sys.exit(f"ringway does not answer; see {WORK}/ringway.log")
-        time.sleep(0.5)
 
     def calls(self, mode, count, fingerprint, duration, warmup):
         self.sip = sipcalls.Calls(SIP, CALLERS[mode])
@@ -60,9 +62,11 @@ class Ringway:
         self.sip.pump(0.2)
 
     def stop(self):
-        if hasattr(self, "sip"):
-            self.sip.hangup()
-        peers.stop(self.process)
+        try:
+            if hasattr(self, "sip"):
+                self.sip.hangup()
+        finally:
+            peers.stop(self.process)
 
 
 class Rtpengine:
