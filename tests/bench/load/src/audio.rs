@@ -74,10 +74,17 @@ fn correlation(a: &[i16], b: &[i16]) -> f64 {
     if energy > 0.0 { dot(a, b) / energy } else { 0.0 }
 }
 
+/// Where the stretch of this length begins that holds most: who is silent now says nothing of where the audio lies.
+fn loudest(pcm: &[i16], len: usize) -> usize {
+    let energy = |from: &usize| -> u64 { pcm[*from..from + len].iter().map(|s| u64::from(s.unsigned_abs()).pow(2)).sum() };
+    (0..=pcm.len() - len).step_by(FRAME_8K).max_by_key(energy).unwrap_or(0)
+}
+
 /// Where `heard` lies behind `said`, and how like it is.
 fn compare(heard: &[i16], said: &[i16]) -> Heard {
-    let probe = heard.len().saturating_sub(FURTHEST).min(PROBE);
-    let at = |delay: usize| correlation(&heard[delay..delay + probe], &said[..probe]);
+    let probe = heard.len().min(said.len()).saturating_sub(FURTHEST).min(PROBE);
+    let loud = loudest(&said[..heard.len().min(said.len()).saturating_sub(FURTHEST)], probe);
+    let at = |delay: usize| correlation(&heard[loud + delay..loud + delay + probe], &said[loud..loud + probe]);
     let found = (0..=FURTHEST.min(heard.len())).map(|delay| (delay, at(delay))).max_by(|a, b| a.1.total_cmp(&b.1));
     let delay_samples = found.map_or(0, |(delay, _)| delay);
     let len = heard.len().saturating_sub(delay_samples).min(said.len());
@@ -122,6 +129,18 @@ mod tests {
         for heard in [noise(2, 30_000), vec![0; 30_000], Vec::new(), noise(2, 100)] {
             assert!(!compare(&heard, &said).is_right(), "{} samples", heard.len());
         }
+    }
+
+    #[test]
+    fn it_is_sought_where_somebody_speaks() {
+        let mut said = vec![0; 24_000];
+        said.extend(noise(1, 24_000));
+        assert!(loudest(&said[..46_080], PROBE) >= 24_000);
+        let mut heard = vec![0; 52];
+        heard.extend(&said);
+        let found = compare(&heard[..48_000], &said);
+        assert_eq!(found.delay_samples, 52);
+        assert!(found.is_right(), "{found:?}");
     }
 
     #[test]

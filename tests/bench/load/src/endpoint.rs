@@ -72,9 +72,18 @@ impl Tally {
     }
 }
 
-/// Datagrams that are no media of the peer's.
+/// A frame that was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) is_speech: bool,
+    /// Whether the kernel took it. It counts as sent all the same: a gateway that has gone loses it.
+    pub(crate) is_taken: bool,
+}
+
+/// Datagrams that are no media of the peer's, and those that never left.
 #[derive(Debug, Default)]
 pub(crate) struct Others {
+    pub(crate) refused: u64,
     pub(crate) auth_failed: u64,
     pub(crate) rtcp: u64,
     pub(crate) other: u64,
@@ -128,10 +137,12 @@ impl Endpoint {
         let peer = spec.peer.and_then(|peer| usize::try_from(peer).ok());
         let first = peer.map_or(at, |peer| peer.min(at));
         let (script, offset) = scripts.of(at, first / 2, usize::from(first != at), codec)?;
+        let socket = Udp::bind(spec.local, true).with_context(|| spec.local.to_string())?;
+        socket.connect(spec.remote).with_context(|| spec.remote.to_string())?;
         let srtp = spec.sdes()?.map(|(tx, rx)| Srtp::new(&tx, &rx)).transpose()?;
         let numbers = Numbers::new(rng.random(), rng.random_range(0..0x4000), rng.random(), codec.frame_ticks());
         Ok(Self {
-            socket: Udp::bind(spec.local, true).with_context(|| spec.local.to_string())?,
+            socket,
             remote: spec.remote,
             codec,
             peer,
@@ -169,8 +180,8 @@ impl Endpoint {
         }
     }
 
-    /// Sends this frame of endpoint number `at`, if there is anything to send; answers whether it is speech.
-    pub(crate) fn transmit(&mut self, at: usize, frame: u32, now_ns: i64, scratch: &mut Vec<u8>) -> Option<bool> {
+    /// Sends this frame of endpoint number `at`, if there is anything to send.
+    pub(crate) fn transmit(&mut self, at: usize, frame: u32, now_ns: i64, scratch: &mut Vec<u8>) -> Option<Sent> {
         self.next_frame = i64::from(frame) + 1;
         let place = self.script.at(self.offset, frame.into());
         let payload = &self.script.frames[place];
@@ -183,11 +194,11 @@ impl Endpoint {
         scratch.extend(payload);
         self.write_mark(at, frame, &mut scratch[12..]);
         self.sent_ns[frame as usize % RING] = now_ns;
-        let sent = match &mut self.srtp {
-            Some(srtp) => srtp.tx.encrypt_rtp(scratch).is_ok_and(|packet| self.socket.send(&packet, self.remote)),
-            None => self.socket.send(scratch, self.remote),
+        let is_taken = match &mut self.srtp {
+            Some(srtp) => srtp.tx.encrypt_rtp(scratch).is_ok_and(|packet| self.socket.send(&packet)),
+            None => self.socket.send(scratch),
         };
-        sent.then(|| self.script.is_speech[place])
+        Some(Sent { is_speech: self.script.is_speech[place], is_taken })
     }
 
     /// When a frame was sent; none if it was not, or not lately.

@@ -38,7 +38,7 @@ pub(crate) fn forward(spec: &Spec, policy: Policy, tick: Duration) -> Result<()>
                 let to = peer(at);
                 let mut read = BATCH;
                 while read == BATCH {
-                    read = batch.recv(&sockets[at]);
+                    read = batch.recv(&sockets[at], BATCH);
                     batch.forward(read, &sockets[to], spec.endpoints[to].local);
                 }
             }

@@ -70,7 +70,7 @@ impl Conn for Wire {
 
     async fn send(&self, datagram: &[u8]) -> webrtc_util::Result<usize> {
         // What the kernel does not take is lost, as on any wire.
-        net_sys::send(self.fd, datagram, self.remote);
+        net_sys::send(self.fd, datagram);
         Ok(datagram.len())
     }
 

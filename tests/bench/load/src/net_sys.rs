@@ -54,6 +54,13 @@ impl Udp {
         Ok(socket)
     }
 
+    /// Talks to this one alone from now on: the kernel looks the way up once, and not for every datagram.
+    pub(crate) fn connect(&self, remote: SocketAddrV4) -> io::Result<()> {
+        let name = name_of(remote);
+        // SAFETY: `name` is one sockaddr_in, which the kernel reads.
+        checked(unsafe { libc::connect(self.fd(), (&raw const name).cast(), size_of_val(&name) as u32) }).map(|_| ())
+    }
+
     pub(crate) fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
@@ -66,19 +73,16 @@ impl Udp {
         checked(answer).map(|_| ())
     }
 
-    pub(crate) fn send(&self, datagram: &[u8], to: SocketAddrV4) -> bool {
-        send(self.fd(), datagram, to)
+    /// Sends to whom it is connected to; whether the kernel took it.
+    pub(crate) fn send(&self, datagram: &[u8]) -> bool {
+        send(self.fd(), datagram)
     }
 }
 
-/// Sends one datagram from a socket that is known by its descriptor; whether the kernel took it.
-pub(crate) fn send(fd: RawFd, datagram: &[u8], to: SocketAddrV4) -> bool {
-    let name = name_of(to);
-    // SAFETY: the kernel reads the datagram and one sockaddr_in, both as long as said.
-    let sent = unsafe {
-        let name_len = size_of_val(&name) as u32;
-        libc::sendto(fd, datagram.as_ptr().cast(), datagram.len(), libc::MSG_DONTWAIT, (&raw const name).cast(), name_len)
-    };
+/// Sends one datagram from a connected socket that is known by its descriptor; whether the kernel took it.
+pub(crate) fn send(fd: RawFd, datagram: &[u8]) -> bool {
+    // SAFETY: the kernel reads the datagram, which is as long as said.
+    let sent = unsafe { libc::send(fd, datagram.as_ptr().cast(), datagram.len(), libc::MSG_DONTWAIT) };
     usize::try_from(sent) == Ok(datagram.len())
 }
 
@@ -157,9 +161,10 @@ impl Batch {
         batch
     }
 
-    /// Reads what a socket has, at most [`BATCH`].
-    pub(crate) fn recv(&mut self, socket: &Udp) -> usize {
-        for header in self.headers.iter_mut() {
+    /// Reads what a socket has, at most `room` of [`BATCH`]: to ask for one more than there is costs a look.
+    pub(crate) fn recv(&mut self, socket: &Udp, room: usize) -> usize {
+        let room = room.min(BATCH);
+        for header in self.headers.iter_mut().take(room) {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
             header.msg_hdr.msg_controllen = CONTROL;
         }
@@ -167,7 +172,7 @@ impl Batch {
         // boxed in `self`, as long as said, and not touched during the call.
         let count = unsafe {
             let headers = self.headers.as_mut_ptr();
-            libc::recvmmsg(socket.fd(), headers, BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(socket.fd(), headers, room as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
         };
         usize::try_from(count).unwrap_or(0)
     }
@@ -277,10 +282,11 @@ mod tests {
         let mut epoll = Epoll::new().expect("an epoll");
         epoll.add(&b, 5).expect("added");
         let before = now_ns();
-        assert!(a.send(b"one", addr(&b)) && a.send(b"two", addr(&b)));
+        a.connect(addr(&b)).expect("connected");
+        assert!(a.send(b"one") && a.send(b"two"));
         assert_eq!((epoll.wait(None), epoll.ready(0)), (1, 5));
         let mut batch = Batch::new();
-        assert_eq!(batch.recv(&b), 2);
+        assert_eq!(batch.recv(&b, BATCH), 2);
         let second = batch.received(1);
         assert_eq!((second.data, second.from), (&b"two"[..], addr(&a)));
         assert!((before..=now_ns()).contains(&second.stamp_ns), "stamped {} after {before}", second.stamp_ns);

@@ -44,3 +44,10 @@ pub(crate) fn sleeps(pids: &[u32]) -> u64 {
     };
     pids.iter().map(process).sum()
 }
+
+/// What the machine's host took from all its processors, in milliseconds (`/proc/stat`, in ticks of 10 ms).
+pub(crate) fn stolen_ms() -> u64 {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let steal = text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<u64>().ok());
+    steal.unwrap_or(0) * 10
+}

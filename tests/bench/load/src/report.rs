@@ -201,6 +201,8 @@ pub(crate) fn report(
         "gen_late_max_ms": rounded(outcome.late.max_ms()),
         "gen_cpu": rounded(outcome.own_cores()),
         "gen_real_time": is_real_time,
+        "gen_refused": outcome.others.refused,
+        "stolen_ms": outcome.end.stolen_ms.saturating_sub(outcome.begin.stolen_ms),
     });
     all["dirs"] = directions.iter_mut().map(|(name, direction)| (name.clone(), direction.json())).collect();
     if !pids.is_empty() {

@@ -29,12 +29,14 @@ pub(crate) struct Counts {
     pub(crate) at_ns: i64,
     pub(crate) cpu_ns: u64,
     pub(crate) sleeps: u64,
+    pub(crate) stolen_ms: u64,
     own_ns: i64,
 }
 
 impl Counts {
     fn take(pids: &[u32]) -> Self {
-        Self { at_ns: now_ns(), cpu_ns: process::cpu_ns(pids), sleeps: process::sleeps(pids), own_ns: thread_cpu_ns() }
+        let (at_ns, own_ns) = (now_ns(), thread_cpu_ns());
+        Self { at_ns, cpu_ns: process::cpu_ns(pids), sleeps: process::sleeps(pids), stolen_ms: process::stolen_ms(), own_ns }
     }
 }
 
@@ -147,15 +149,15 @@ impl Run<'_> {
     fn transmit(&mut self, at: usize, frame: u32, now: i64, in_window: bool) {
         let endpoint = &mut self.endpoints[at];
         let Some(peer) = endpoint.peer.filter(|_| endpoint.is_ready()) else { return };
-        if endpoint.transmit(at, frame, now, &mut self.scratch) == Some(true) && in_window {
-            self.tallies[peer].sent += 1;
-        }
+        let Some(sent) = endpoint.transmit(at, frame, now, &mut self.scratch) else { return };
+        self.tallies[peer].sent += u64::from(sent.is_speech && in_window);
+        self.others.refused += u64::from(!sent.is_taken);
     }
 
     fn ask_consent(&mut self, at: usize) {
         let endpoint = &mut self.endpoints[at];
         if let Some(Ok(check)) = endpoint.ice.as_mut().map(crate::ice::Ice::check) {
-            endpoint.socket.send(&check, endpoint.remote);
+            endpoint.socket.send(&check);
         }
     }
 
@@ -172,14 +174,15 @@ impl Run<'_> {
     }
 
     fn read_from(&mut self, at: usize) {
-        for one in 0..self.batch.recv(&self.endpoints[at].socket) {
+        // One at a time: an endpoint seldom has more, and epoll says so when it has.
+        for one in 0..self.batch.recv(&self.endpoints[at].socket, 1) {
             let received = self.batch.received(one);
             let stamp = if received.stamp_ns == 0 { now_ns() } else { received.stamp_ns };
             let endpoint = &mut self.endpoints[at];
             match received.data {
                 [0..=1, ..] => {
                     if let Some(answer) = endpoint.ice.as_mut().and_then(|ice| ice.handle(received.data, received.from)) {
-                        endpoint.socket.send(&answer, received.from);
+                        endpoint.socket.send(&answer);
                     }
                 }
                 [128..=191, second, ..] if (64..96).contains(&(second & 0x7f)) => self.others.rtcp += 1,

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::endpoint::Endpoint;
 use crate::handshake::{Done, Handshake};
 use crate::hist::percentile;
-use crate::net_sys::{Batch, Epoll, now_ns};
+use crate::net_sys::{BATCH, Batch, Epoll, now_ns};
 use crate::process;
 
 /// A check that is not answered is sent again after this.
@@ -93,7 +93,7 @@ pub(crate) async fn set_up(
                     if now >= state.check_ns {
                         state.check_ns = now + CHECK_AGAIN_NS;
                         let check = ice.check()?;
-                        endpoint.socket.send(&check, endpoint.remote);
+                        endpoint.socket.send(&check);
                     }
                     false
                 }
@@ -156,12 +156,12 @@ fn read(endpoints: &mut [Endpoint], epoll: &mut Epoll, batch: &mut Batch, progre
     for ready in 0..count {
         let at = epoll.ready(ready);
         let endpoint = &mut endpoints[at];
-        for one in 0..batch.recv(&endpoint.socket) {
+        for one in 0..batch.recv(&endpoint.socket, BATCH) {
             let received = batch.received(one);
             match (received.data.first(), &mut endpoint.ice) {
                 (Some(0..=1), Some(ice)) => {
                     if let Some(answer) = ice.handle(received.data, received.from) {
-                        endpoint.socket.send(&answer, received.from);
+                        endpoint.socket.send(&answer);
                     }
                 }
                 (Some(20..=63), _) => {
