@@ -117,7 +117,7 @@ fn load(load: &Load) -> Result<()> {
     let mut endpoints = Vec::with_capacity(codecs.len());
     for (at, endpoint) in spec.endpoints.iter().enumerate() {
         let mut endpoint = Endpoint::new(at, endpoint, &codecs, &mut scripts, &mut rng)?;
-        if at / 2 % spec.audio_every.max(1) == 0 {
+        if at / 2 % spec.audio_every.max(1) == 0 && !endpoint.is_marked {
             endpoint.keep();
         }
         epoll.add(&endpoint.socket, at)?;

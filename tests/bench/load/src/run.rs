@@ -8,7 +8,7 @@ use crate::net_sys::{Batch, Epoll, now_ns, sleep_until, thread_cpu_ns};
 use crate::pace::{FRAME_NS, Pace};
 use crate::process;
 use crate::report::Interval;
-use crate::spec::Spec;
+use crate::spec::{Codec, Spec};
 
 /// Frames are sent on this grid.
 const TICK_NS: i64 = 250_000;
@@ -42,7 +42,7 @@ impl Counts {
 
 /// All that was measured.
 pub(crate) struct Outcome {
-    /// By the endpoint where it arrives.
+    /// By [`direction`].
     pub(crate) tallies: Vec<Tally>,
     pub(crate) others: Others,
     pub(crate) begin: Counts,
@@ -60,6 +60,11 @@ impl Outcome {
     pub(crate) fn own_cores(&self) -> f64 {
         (self.end.own_ns - self.begin.own_ns) as f64 / 1e9 / self.seconds()
     }
+}
+
+/// Calls are counted together by what is sent and what arrives: one tally a pair of codecs.
+pub(crate) fn direction(sent: Codec, arrives: Codec) -> usize {
+    sent as usize * Codec::ALL.len() + arrives as usize
 }
 
 struct Run<'a> {
@@ -84,7 +89,7 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], epoll: &mut Epoll, pi
         epoll,
         batch: Batch::new(),
         window: window.clone(),
-        tallies: vec![Tally::default(); count],
+        tallies: vec![Tally::default(); Codec::ALL.len().pow(2)],
         others: Others::default(),
         scratch: Vec::with_capacity(2_048),
     };
@@ -148,9 +153,9 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], epoll: &mut Epoll, pi
 impl Run<'_> {
     fn transmit(&mut self, at: usize, frame: u32, now: i64, in_window: bool) {
         let endpoint = &mut self.endpoints[at];
-        let Some(peer) = endpoint.peer.filter(|_| endpoint.is_ready()) else { return };
+        let Some(heard_as) = endpoint.heard_as.filter(|_| endpoint.is_ready()) else { return };
         let Some(sent) = endpoint.transmit(at, frame, now, &mut self.scratch) else { return };
-        self.tallies[peer].sent += u64::from(sent.is_speech && in_window);
+        self.tallies[direction(endpoint.codec, heard_as)].sent += u64::from(sent.is_speech && in_window);
         self.others.refused += u64::from(!sent.is_taken);
     }
 
@@ -203,7 +208,8 @@ impl Run<'_> {
                     };
                     let Some(peer) = endpoint.peer.filter(|peer| *peer != at) else { continue };
                     let [here, there] = self.endpoints.get_disjoint_mut([at, peer]).expect("two endpoints, both there");
-                    let meter = Meter { window: &self.window, tally: &mut self.tallies[at], others: &mut self.others };
+                    let tally = &mut self.tallies[direction(there.codec, here.codec)];
+                    let meter = Meter { window: &self.window, tally, others: &mut self.others };
                     receive(here, there, peer, packet, stamp, meter);
                 }
                 _ => self.others.other += 1,
