@@ -89,7 +89,7 @@ def loads(repeats, relay, xcode):
 def setting_up(repeats, calls):
     for _ in range(repeats):
         for peer in ("ringway", "rtpengine"):
-            point("setup", peer, mode="dtls", calls=calls, media=False, rate=1e9, duration=2, warmup=0.5)
+            point("setup", peer, mode="dtls", calls=calls, media=False, rate=100000, duration=2, warmup=0.5)
 
 
 def growth(repeats):

@@ -182,7 +182,7 @@ def main():
         figures = idle(gateway) if p.get("what") == "idle" else load(gateway, p)
     finally:
         gateway.stop()
-    print(json.dumps({**p, **figures}))
+    print(json.dumps({**figures, **p}))
 
 
 main()
