@@ -1,0 +1,219 @@
+//! The run: every endpoint sends its frames on time, whatever comes back; what comes back is read at least once a tick.
+
+use std::ops::Range;
+
+use crate::endpoint::{Endpoint, Meter, Others, Tally, receive};
+use crate::hist::Histogram;
+use crate::net_sys::{Batch, Epoll, now_ns, sleep_until, thread_cpu_ns};
+use crate::pace::{FRAME_NS, Pace};
+use crate::process;
+use crate::report::Interval;
+use crate::spec::{Codec, Spec};
+
+/// Frames are sent on this grid.
+const TICK_NS: i64 = 250_000;
+/// What has come is read this often.
+const READ_NS: i64 = 1_000_000;
+/// Frames sent in one go before the sockets are looked at again.
+const BURST: usize = 64;
+/// A browser asks for consent this often (RFC 7675: up to 5 s; WebRTC 2.5 s).
+const CONSENT_NS: i64 = 2_500_000_000;
+/// What is still under way when the last frame was sent.
+const DRAIN_NS: i64 = 400_000_000;
+/// The window closes before the end, so that its last frames can arrive while others are sent.
+const TAIL_NS: i64 = 500_000_000;
+
+/// A moment's counts of the processes under load.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) at_ns: i64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) sleeps: u64,
+    pub(crate) stolen_ms: u64,
+    own_ns: i64,
+}
+
+impl Counts {
+    fn take(pids: &[u32]) -> Self {
+        let (at_ns, own_ns) = (now_ns(), thread_cpu_ns());
+        Self { at_ns, cpu_ns: process::cpu_ns(pids), sleeps: process::sleeps(pids), stolen_ms: process::stolen_ms(), own_ns }
+    }
+}
+
+/// All that was measured.
+pub(crate) struct Outcome {
+    /// By [`direction`].
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) others: Others,
+    pub(crate) begin: Counts,
+    pub(crate) end: Counts,
+    pub(crate) late: Histogram,
+    pub(crate) rss_kb: u64,
+    pub(crate) pss_kb: u64,
+}
+
+impl Outcome {
+    pub(crate) fn seconds(&self) -> f64 {
+        (self.end.at_ns - self.begin.at_ns) as f64 / 1e9
+    }
+
+    pub(crate) fn own_cores(&self) -> f64 {
+        (self.end.own_ns - self.begin.own_ns) as f64 / 1e9 / self.seconds()
+    }
+}
+
+/// Calls are counted together by what is sent and what arrives: one tally a pair of codecs.
+pub(crate) fn direction(sent: Codec, arrives: Codec) -> usize {
+    sent as usize * Codec::ALL.len() + arrives as usize
+}
+
+struct Run<'a> {
+    endpoints: &'a mut [Endpoint],
+    epoll: &'a mut Epoll,
+    batch: Batch,
+    window: Range<i64>,
+    tallies: Vec<Tally>,
+    others: Others,
+    scratch: Vec<u8>,
+}
+
+/// Carries it out.
+pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], epoll: &mut Epoll, pids: &[u32]) -> Outcome {
+    let count = endpoints.len();
+    let start = now_ns() + FRAME_NS;
+    let after = |seconds: f64| start + (seconds * 1e9) as i64;
+    let (stop, window) = (after(spec.duration_s), after(spec.warmup_s)..after(spec.duration_s) - TAIL_NS);
+    let (mut pace, mut late) = (Pace::new(start, count), Histogram::default());
+    let mut run = Run {
+        endpoints,
+        epoll,
+        batch: Batch::new(),
+        window: window.clone(),
+        tallies: vec![Tally::default(); Codec::ALL.len().pow(2)],
+        others: Others::default(),
+        scratch: Vec::with_capacity(2_048),
+    };
+    let (mut begin, mut end) = (None, None);
+    let (mut read_ns, mut consents) = (0, Pace::new(0, count));
+    let mut intervals = Interval::every(spec.interval_s, window.start);
+    loop {
+        let now = now_ns();
+        if now >= stop {
+            break;
+        }
+        if begin.is_none() && now >= window.start {
+            begin = Some(Counts::take(pids));
+        }
+        if end.is_none() && now >= window.end {
+            end = Some(Counts::take(pids));
+        }
+        if let Some(interval) = &mut intervals {
+            interval.tell(now, &run.tallies, pids);
+        }
+        let mut sent = 0;
+        while sent < BURST {
+            let now = now_ns();
+            let Some((at, frame, due)) = pace.next_due(now) else { break };
+            let in_window = window.contains(&now);
+            if in_window {
+                late.add((now - due).unsigned_abs());
+            }
+            run.transmit(at, frame, now, in_window);
+            sent += 1;
+        }
+        // The same turns, each as long as the time between two checks.
+        while let Some((at, _, _)) = consents.next_due((now - start) / (CONSENT_NS / FRAME_NS)) {
+            run.ask_consent(at);
+        }
+        if now >= read_ns {
+            run.read();
+            read_ns = now + READ_NS;
+        }
+        if sent < BURST {
+            sleep_until((now / TICK_NS + 1) * TICK_NS);
+        }
+    }
+    let drained = now_ns() + DRAIN_NS;
+    while now_ns() < drained {
+        run.epoll.wait(Some(READ_NS));
+        run.read();
+    }
+    let end = end.unwrap_or_else(|| Counts::take(pids));
+    Outcome {
+        tallies: run.tallies,
+        others: run.others,
+        begin: begin.unwrap_or(end),
+        end,
+        late,
+        rss_kb: process::rss_kb(pids),
+        pss_kb: process::pss_kb(pids),
+    }
+}
+
+impl Run<'_> {
+    fn transmit(&mut self, at: usize, frame: u32, now: i64, in_window: bool) {
+        let endpoint = &mut self.endpoints[at];
+        let Some(heard_as) = endpoint.heard_as.filter(|_| endpoint.is_ready()) else { return };
+        let Some(sent) = endpoint.transmit(at, frame, now, &mut self.scratch) else { return };
+        self.tallies[direction(endpoint.codec, heard_as)].sent += u64::from(sent.is_speech && in_window);
+        self.others.refused += u64::from(!sent.is_taken);
+    }
+
+    fn ask_consent(&mut self, at: usize) {
+        let endpoint = &mut self.endpoints[at];
+        if let Some(Ok(check)) = endpoint.ice.as_mut().map(crate::ice::Ice::check) {
+            endpoint.socket.send(&check);
+        }
+    }
+
+    fn read(&mut self) {
+        loop {
+            let count = self.epoll.wait(Some(0));
+            for ready in 0..count {
+                self.read_from(self.epoll.ready(ready));
+            }
+            if !self.epoll.is_full(count) {
+                return;
+            }
+        }
+    }
+
+    fn read_from(&mut self, at: usize) {
+        // One at a time: an endpoint seldom has more, and epoll says so when it has.
+        for one in 0..self.batch.recv(&self.endpoints[at].socket, 1) {
+            let received = self.batch.received(one);
+            let stamp = if received.stamp_ns == 0 { now_ns() } else { received.stamp_ns };
+            let endpoint = &mut self.endpoints[at];
+            match received.data {
+                [0..=1, ..] => {
+                    if let Some(answer) = endpoint.ice.as_mut().and_then(|ice| ice.handle(received.data, received.from)) {
+                        endpoint.socket.send(&answer);
+                    }
+                }
+                [128..=191, second, ..] if (64..96).contains(&(second & 0x7f)) => self.others.rtcp += 1,
+                [128..=191, _, ..] => {
+                    let opened;
+                    let packet = match &mut endpoint.srtp {
+                        None => received.data,
+                        Some(srtp) => match srtp.rx.decrypt_rtp(received.data) {
+                            Ok(plain) => {
+                                opened = plain;
+                                &opened
+                            }
+                            Err(_) => {
+                                self.others.auth_failed += 1;
+                                continue;
+                            }
+                        },
+                    };
+                    let Some(peer) = endpoint.peer.filter(|peer| *peer != at) else { continue };
+                    let [here, there] = self.endpoints.get_disjoint_mut([at, peer]).expect("two endpoints, both there");
+                    let tally = &mut self.tallies[direction(there.codec, here.codec)];
+                    let meter = Meter { window: &self.window, tally, others: &mut self.others };
+                    receive(here, there, peer, packet, stamp, meter);
+                }
+                _ => self.others.other += 1,
+            }
+        }
+    }
+}

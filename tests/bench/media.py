@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""What media costs beside rtpengine and beside the floors, in one run: `script/bench --media`, `--quick`, `--soak`, `--against-kit`.
+
+Needs root, Linux, two cores and ../shared/peers-kit beside the project (README.md here says what each figure is). Every point is
+a process of its own (media_point.py) and a line of target/bench/media.jsonl; the tables (media_table.py) are made of those lines
+alone: `media.py --table` makes them anew. BENCH_EACH may name a command that each point is run under, a lock for instance.
+"""
+import argparse, json, os, shlex, shutil, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+OUT = os.path.join(ROOT, "target", "bench")
+PEERS = os.path.join(ROOT, "target", "peers")
+KIT = os.path.join(ROOT, "..", "shared", "peers-kit")
+VENV = os.path.join(OUT, "venv", "bin", "python3")
+LINES = os.path.join(OUT, "media.jsonl")
+EACH = shlex.split(os.environ.get("BENCH_EACH", ""))
+
+
+def prepare():
+    if not os.path.isfile(f"{KIT}/setup.sh"):
+        sys.exit("../shared/peers-kit is missing beside the project: it brings the peers, the speech and the calls")
+    if os.geteuid() != 0:
+        sys.exit("script/bench --media needs root: the real-time class, a core for each side, a chroot for rtpengine")
+    os.makedirs(f"{OUT}/work", exist_ok=True)
+    if not os.path.isfile(f"{PEERS}/sid/usr/bin/rtpengine") or not os.path.isfile(f"{PEERS}/work/rtpload"):
+        print("installing rtpengine into target/peers (some 4 minutes) …", file=sys.stderr)
+        os.makedirs(PEERS, exist_ok=True)
+        subprocess.run(["bash", f"{KIT}/setup.sh", PEERS], check=True, stdout=subprocess.DEVNULL)
+    if not os.path.isfile(VENV):
+        print("installing matplotlib and pesq into target/bench/venv …", file=sys.stderr)
+        if shutil.which("gcc") is None or subprocess.run([sys.executable, "-c", "import ensurepip"], stderr=subprocess.DEVNULL).returncode:
+            subprocess.run(["apt-get", "install", "-y", "-qq", "gcc", "python3-dev", "python3-venv"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "venv", os.path.dirname(os.path.dirname(VENV))], check=True)
+        subprocess.run([VENV, "-m", "pip", "install", "-q", "matplotlib", "cython", "pesq"], check=True)
+
+
+def point(what, peer, **more):
+    """Runs one point, keeps its line, answers it; none if it failed."""
+    asked = dict(what=what, peer=peer, **more)
+    done = subprocess.run(EACH + [sys.executable, f"{HERE}/media_point.py", json.dumps(asked)], capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        print(f"{asked}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    line = json.loads(lines[-1])
+    open(LINES, "a").write(json.dumps(line) + "\n")
+    if line.get("cpu_us_per_packet"):
+        print(f"{what:<9} {peer:<15} {line['mode']:<7} {line['got']:>5} calls: {line['cpu_us_per_packet']:7.2f} us a packet, "
+              f"{line['calls_per_core']:6.0f} calls a core, loss {line['loss_pct']:.3f} %, p99 {line['lat_p99_ms']:.2f} ms, "
+              f"audio wrong {line.get('audio_wrong', '-')}, generator {line['gen_cpu']:.2f} cores, late {line['gen_late_p99_ms']:.2f} ms",
+              flush=True)
+    return line
+
+
+def opus_floor(turns):
+    """libopus alone, on the gateway's core."""
+    command = ["taskset", "-c", "0", "chrt", "-r", "1", f"{ROOT}/target/release/ringway-load", "opus", f"{KIT}/media"]
+    done = subprocess.run(EACH + command + (["--turns"] if turns else []), capture_output=True, text=True, check=True)
+    line = dict(what="opus", peer="floor-opus", talk="turns" if turns else "always", **json.loads(done.stdout))
+    open(LINES, "a").write(json.dumps(line) + "\n")
+    print(f"opus      floor-opus      {line['talk']}: {line['pair_us']:.1f} us a pair of frames", flush=True)
+
+
+FLOORS = ["floor-packet", "floor-tick-1000"]
+
+
+def is_clean(line):
+    """The issue's bound of capacity: loss under 1 %, p99 under 20 ms; and the generator itself was in time."""
+    return line and line["loss_pct"] < 1 and line["lat_p99_ms"] < 20 and not line.get("audio_wrong") and not line.get("altered")
+
+
+def loads(repeats, relay, xcode):
+    for _ in range(repeats):
+        for calls in relay:
+            for peer in ["ringway", "rtpengine"] + FLOORS:
+                point("load", peer, mode="rtp", calls=calls)
+            for peer in ["ringway", "rtpengine"]:
+                point("load", peer, mode="dtls", calls=calls)
+        for calls in xcode:
+            for talk in ("always", "turns"):
+                # rtpengine has no room for more than some 65.
+                for peer in ["ringway"] + (["rtpengine"] if calls <= 60 else []):
+                    point("load", peer, mode="webrtc", calls=calls, talk=talk, audio_every=5)
+        opus_floor(False)
+        opus_floor(True)
+
+
+def setting_up(repeats, calls):
+    for _ in range(repeats):
+        for peer in ("ringway", "rtpengine"):
+            point("setup", peer, mode="dtls", calls=calls, media=False, rate=100000, duration=2, warmup=0.5)
+
+
+def growth(repeats):
+    for _ in range(repeats):
+        for calls in (10, 100, 1000):
+            point("growth", "ringway", mode="rtp", calls=calls)
+        point("idle", "ringway")
+
+
+CAPACITY = [("ringway", "rtp", "always", 500, 100), ("rtpengine", "rtp", "always", 500, 100), ("ringway", "dtls", "always", 400, 100),
+            ("rtpengine", "dtls", "always", 200, 100), ("ringway", "webrtc", "always", 80, 20), ("rtpengine", "webrtc", "always", 40, 10),
+            ("ringway", "webrtc", "turns", 120, 30)]
+
+
+def capacity():
+    """Upward until a point fails twice."""
+    for peer, mode, talk, first, step in CAPACITY:
+        calls = first
+        while calls <= 2000:
+            if not any(is_clean(point("capacity", peer, mode=mode, calls=calls, talk=talk, audio_every=5)) for _ in range(2)):
+                break
+            calls += step
+
+
+def at_share(mode, share, runs, what="latency", **more):
+    """As many calls as fill this share of the core: from a point near it, then measured."""
+    calls = {"rtp": 400, "webrtc": 100}[mode]
+    for _ in range(2):
+        line = point("sizing", "ringway", mode=mode, calls=calls)
+        if not line:
+            return
+        calls = max(10, int(line["got"] * share / line["peer_cpu_cores"]))
+    for _ in range(runs):
+        point(what, "ringway", mode=mode, calls=calls, share=share, **more)
+
+
+def latency():
+    for mode in ("rtp", "webrtc"):
+        at_share(mode, 0.7, 5)
+
+
+def quality():
+    for peer in ("ringway", "rtpengine"):
+        point("quality", peer, mode="webrtc", calls=20, record=f"{OUT}/work/{peer}", duration=9)
+
+
+PARTS = {
+    "load": lambda: loads(3, [50, 200, 400], [20, 50, 100, 150]),
+    "setup": lambda: setting_up(3, 1000),
+    "growth": lambda: growth(3),
+    "latency": latency,
+    "quality": quality,
+    "capacity": capacity,
+}
+
+
+def quick():
+    loads(1, [200], [50])
+    setting_up(1, 200)
+
+
+def against_kit():
+    """Our generator and the kit's, each at the same gateways and specs."""
+    for _ in range(3):
+        for peer, mode, calls in [("floor-packet", "rtp", 200), ("rtpengine", "rtp", 200), ("ringway", "rtp", 200), ("rtpengine", "dtls", 200),
+                                  ("ringway", "dtls", 200), ("rtpengine", "webrtc", 40), ("ringway", "webrtc", 40)]:
+            for generator in ("ours", "kit"):
+                point("generator", peer, mode=mode, calls=calls, generator=generator)
+
+
+def main():
+    options = argparse.ArgumentParser()
+    for name in ("quick", "soak", "against-kit", "table"):
+        options.add_argument(f"--{name}", action="store_true")
+    options.add_argument("--minutes", type=float, default=10, help="of the soak")
+    options.add_argument("--only", choices=PARTS, help="that part alone, added to the last run's lines")
+    options = options.parse_args()
+    prepare()
+    if not options.table and not options.only and os.path.exists(LINES):
+        os.replace(LINES, LINES + ".before")
+    begin = time.time()
+    if options.soak:
+        for mode in ("rtp", "webrtc"):
+            at_share(mode, 0.7, 1, "soak", duration=60 * options.minutes, interval_s=5)
+    elif options.against_kit:
+        against_kit()
+    elif options.quick:
+        quick()
+    elif not options.table:
+        for part in [options.only] if options.only else PARTS:
+            PARTS[part]()
+    table = subprocess.run([VENV, f"{HERE}/media_table.py", LINES, OUT], check=True, capture_output=True, text=True).stdout
+    open(f"{OUT}/media.md", "w").write(table)
+    print(f"\n{table}\nin {time.time() - begin:.0f} s; {LINES}, {OUT}/media.md, plots beside them")
+
+
+main()

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""One point of `script/bench --media`: a gateway (or a floor) on core 0, the load on core 1, both in the real-time class; prints a
+JSON line. Called by media.py with the point as JSON; ../shared/peers-kit sets the calls up (SIP for ours, ng for rtpengine).
+"""
+import json, os, shutil, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+KIT = os.path.join(ROOT, "..", "shared", "peers-kit")
+PEERS = os.path.join(ROOT, "target", "peers")
+WORK = os.path.join(ROOT, "target", "bench", "work")
+LOAD = os.path.join(ROOT, "target", "release", "ringway-load")
+if not os.path.isfile(f"{KIT}/rtpengine/ng.py"):
+    sys.exit("../shared/peers-kit is missing beside the project: it brings the peers, the speech and the calls")
+sys.path[:0] = [f"{KIT}/lib", f"{KIT}/rtpengine"]
+import ng, peers, procs, sipcalls
+
+PEER_CORE, LOAD_CORE = "0", "1"
+SIP, RTPENGINE = ("127.0.7.30", 5060), ("127.0.7.2", 2223)
+CALLER = "127.0.7.1"
+# Of gateway/ringway.toml: who calls as a phone, and who calls as a browser.
+CALLERS = {"rtp": CALLER, "dtls": "127.0.7.12", "webrtc": "127.0.7.12"}
+
+
+def pinned(core):
+    return ["taskset", "-c", core, "chrt", "-r", "1"]
+
+
+def identity():
+    """The browsers' certificate and key, and its fingerprint."""
+    crt, key = f"{WORK}/browser.crt", f"{WORK}/browser.key"
+    if not os.path.exists(crt):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                        "-subj", "/CN=browser", "-keyout", key, "-out", crt], check=True, capture_output=True)
+    said = subprocess.run(["openssl", "x509", "-in", crt, "-noout", "-fingerprint", "-sha256"], capture_output=True, text=True)
+    return crt, key, said.stdout.split("=")[1].strip()
+
+
+class Ringway:
+    def __init__(self):
+        data = f"{WORK}/gateway"
+        shutil.rmtree(data, ignore_errors=True)
+        os.makedirs(data)
+        for name in ("ringway.toml", "dialplan.toml"):
+            text = open(f"{HERE}/gateway/{name}").read().replace("DATA", data)
+            open(f"{data}/{name}", "w").write(text)
+        command = f"{ROOT}/target/release/ringway --config {data}/ringway.toml serve"
+        self.process, _ = peers.start("ringway", WORK, "", PEER_CORE, "1", command)
+        answers = peers.wait_sip(SIP)
+        time.sleep(0.5)
+        # What answers may be another one that was left running.
+        if not answers or self.process.poll() is not None:
+            peers.stop(self.process)
+            sys.exit(f"ringway does not answer; see {WORK}/ringway.log")
+
+    def calls(self, mode, count, fingerprint, duration, warmup):
+        self.sip = sipcalls.Calls(SIP, CALLERS[mode])
+        spec, _ = self.sip.setup(mode, count, fingerprint, duration, warmup, rate=200)
+        return spec
+
+    def pump(self):
+        self.sip.pump(0.2)
+
+    def stop(self):
+        try:
+            if hasattr(self, "sip"):
+                self.sip.hangup()
+        finally:
+            peers.stop(self.process)
+
+
+class Rtpengine:
+    def __init__(self):
+        ip, port = RTPENGINE
+        command = ["chroot", f"{PEERS}/sid", "rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
+                   "--log-level=4", f"--interface={ip}", f"--listen-ng={ip}:{port}", "--port-min=20000", "--port-max=32000",
+                   "--timeout=60", "--silent-timeout=60", "--num-threads=1"]
+        log = open(f"{WORK}/rtpengine.log", "ab")
+        self.process = subprocess.Popen(pinned(PEER_CORE) + command, stdout=log, stderr=log)
+        self.ng = ng.Ng(RTPENGINE)
+        for _ in range(40):
+            try:
+                self.ng.cmd(command="ping")
+                return
+            except (TimeoutError, OSError):
+                time.sleep(0.2)
+        self.stop()
+        sys.exit(f"rtpengine does not answer; see {WORK}/rtpengine.log")
+
+    def calls(self, mode, count, fingerprint, duration, warmup):
+        return ng.setup_calls(self.ng, mode, count, fp=fingerprint, dur=duration, warm=warmup)[0]
+
+    def pump(self):
+        time.sleep(0.2)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class Floor:
+    """The bare forwarder: `floor-packet`, or `floor-tick-1000` with its microseconds."""
+
+    def __init__(self, policy):
+        self.policy = policy
+        self.process = None
+
+    def calls(self, mode, count, fingerprint, duration, warmup):
+        port = lambda side, n: (20000 if side == 0 else 26000) + 2 * n
+        local = lambda side, n: (10000 if side == 0 else 16000) + 2 * n
+        ends = [dict(local=f"{CALLER}:{local(s, n)}", remote=f"127.0.7.2:{port(s, n)}", codec="PCMU", pt=0, mark=True, peer=2 * n + 1 - s)
+                for n in range(count) for s in (0, 1)]
+        spec = dict(duration_s=duration, warmup_s=warmup, endpoints=ends)
+        json.dump(spec, open(f"{WORK}/floor.json", "w"))
+        kind, *micros = self.policy.split("-")
+        command = [LOAD, "forward", f"{WORK}/floor.json", "--policy", kind] + (["--tick-us", micros[0]] if micros else [])
+        self.process = subprocess.Popen(pinned(PEER_CORE) + command, stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+        return spec
+
+    def pump(self):
+        time.sleep(0.2)
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(10)
+
+
+def start(name):
+    if name == "ringway":
+        return Ringway()
+    return Rtpengine() if name == "rtpengine" else Floor(name.removeprefix("floor-"))
+
+
+def cpu_ns(pid):
+    return sum(int(open(f"/proc/{pid}/task/{t}/schedstat").read().split()[0]) for t in os.listdir(f"/proc/{pid}/task"))
+
+
+def idle(gateway, seconds=5):
+    """What a gateway without calls costs."""
+    before = cpu_ns(gateway.process.pid)
+    time.sleep(seconds)
+    return dict(cores=(cpu_ns(gateway.process.pid) - before) / 1e9 / seconds)
+
+
+def load(gateway, p):
+    crt, key, fingerprint = identity()
+    before = 0 if gateway.process is None else procs.pss(procs.tree(gateway.process.pid))
+    spec = gateway.calls(p["mode"], p["calls"], fingerprint, p.get("duration", 8), p.get("warmup", 2))
+    got = len(spec["endpoints"]) // 2
+    if got == 0:
+        sys.exit(f"{p['peer']}: no calls were set up")
+    spec.update({name: p[name] for name in ("talk", "seed", "audio_every", "interval_s", "record") if name in p})
+    if p.get("media") is False:
+        for end in spec["endpoints"]:
+            end["peer"] = -2
+    json.dump(spec, open(f"{WORK}/spec.json", "w"))
+    generator = f"{PEERS}/work/rtpload" if p.get("generator") == "kit" else LOAD
+    command = pinned(LOAD_CORE) + [generator, f"{WORK}/spec.json", f"{KIT}/media", "--cert", crt, "--key", key]
+    command += ["--rate", str(p.get("rate", 100))]
+    for pid in procs.tree(gateway.process.pid):
+        command += ["--pid", str(pid)]
+    with open(f"{WORK}/generator.err", "w") as err, open(f"{WORK}/generator.out", "w") as out:
+        generator = subprocess.Popen(command, stdout=out, stderr=err)
+        while generator.poll() is None:
+            gateway.pump()
+    lines = open(f"{WORK}/generator.out").read().splitlines()
+    if generator.returncode or not lines:
+        sys.exit(f"{p}: {open(f'{WORK}/generator.err').read()}")
+    figures = json.loads(lines[-1])
+    if p.get("interval_s"):
+        figures["intervals"] = [json.loads(line)["interval"] for line in lines[:-1]]
+    return dict(got=got, pss_before_kb=before, **figures)
+
+
+def main():
+    p = json.loads(sys.argv[1])
+    os.makedirs(WORK, exist_ok=True)
+    gateway = start(p["peer"])
+    try:
+        figures = idle(gateway) if p.get("what") == "idle" else load(gateway, p)
+    finally:
+        gateway.stop()
+    print(json.dumps({**figures, **p}))
+
+
+main()
