@@ -85,6 +85,13 @@
 //! - **A UDP port a media worker**, not one for all: the kernel hands each packet to the worker that has its leg, and only legs
 //!   that moved since have theirs passed on between workers. Legs that hear each other are always one worker's; signalling
 //!   knows of no workers, it says what is heard, and whoever must move for that moves without a gap (`io/worker/moves.rs`).
+//! - **Turns, not wake-ups**: under load a media worker begins a turn each half millisecond and the engine one each millisecond,
+//!   and finds what has come since: going to sleep and waking up for each packet and message cost more than carrying them
+//!   (`io/worker/thread.rs`, `io/net/drive.rs`). A lone packet is carried as it comes.
+//! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
+//! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), FEC is made for the
+//!   loss that the far side reports, and a worker that has too much to do lowers libopus's complexity (`media/load.rs`).
+//! - **Tags end in their leg's id**, so that a leg is found by its tag without a table.
 //! - **What is kept is gathered and packed**: calls and SIP messages wait 100 ms for others to share a transaction, and those of
 //!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.
 //! - **No room for traces**: each SIP message crosses one output ([`signalling::engine::Output::Trace`]) into the store, and

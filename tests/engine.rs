@@ -506,14 +506,17 @@ fn a_reliable_response_with_the_last_number_there_is_is_followed_by_none() {
 }
 
 #[test]
-fn a_refer_on_a_leg_that_has_just_gone_is_refused() {
+fn a_leg_that_goes_while_its_refer_is_looked_up_is_transferred_nowhere() {
     let mut world = talking(true, false);
-    let refer = in_dialog(&world, 1, "REFER", 90, "").replace("Contact:", "Refer-To: <sip:600@sim.test>\r\nContact:");
+    let refer = in_dialog(&world, 1, "REFER", 90, "").replace("Contact:", "Refer-To: <sip:alice@sim.test>\r\nContact:");
     let bye = in_dialog(&world, 1, "BYE", 91, "");
     world.deafen(1);
-    send(&mut world, 1, &bye);
-    world.run_for(Duration::from_secs(60));
-    send(&mut world, 1, &refer);
+    let flow = world.flow_of(1);
+    for text in [refer, bye] {
+        world.input(Input::Message { flow, bytes: Bytes::from(text) });
+    }
+    world.run_for(Duration::from_secs(1));
     assert!(statuses(&world, 1).last().is_some_and(|status| *status >= 400), "{}", world.last_words());
+    world.run_for(Duration::from_secs(120));
     assert!(world.nothing_left(), "{}", world.last_words());
 }

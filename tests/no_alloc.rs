@@ -166,7 +166,9 @@ fn what_is_played_allocates_nothing() {
                     before = COUNT.with(Cell::get);
                 }
                 bench.advance(Duration::from_millis(20));
-                assert!(bench.sink.sent().count() >= 1);
+                // The rests of a ringing tone are pauses to Opus, of which nearly nothing is sent.
+                let pauses = (source, codec) == (Source::Ringback, Codec::Opus) && n % 250 > 50;
+                assert!(bench.sink.sent().count() >= 1 || pauses);
                 bench.sink.clear();
             }
             assert_eq!(COUNT.with(Cell::get) - before, 0, "{source:?} as {codec:?}");

@@ -214,6 +214,7 @@ mod tests {
             reports.expected_loss_percent()
         };
         assert_eq!([0, 26, 0, 0].map(&mut told), [0, 11, 8, 6]);
-        assert_eq!((0..40).map(|_| told(0)).next_back(), Some(0));
+        (0..40).for_each(|_| _ = told(0));
+        assert_eq!(told(0), 0);
     }
 }

@@ -150,10 +150,10 @@ pub(super) struct RecvBatch {
     slots: [Slot; MAX_BATCH],
     remotes: [Option<SocketAddr>; MAX_BATCH],
     headers: Headers,
-    /// How many headers in front have their slot's memory set; the slots of a batch that was read may have been swapped since.
+    /// How many headers in front have their slot's memory set; slots that were lent may have been swapped since.
     set: usize,
-    /// How many the last batch held.
-    count: usize,
+    /// How many slots in front have been lent since their headers were set.
+    lent: usize,
 }
 
 impl fmt::Debug for RecvBatch {
@@ -165,16 +165,19 @@ impl fmt::Debug for RecvBatch {
 impl RecvBatch {
     /// Reads what is there, at most `at_most` and [`MAX_BATCH`].
     pub(super) fn recv(&mut self, fd: RawFd, at_most: usize) -> io::Result<usize> {
+        if at_most == 1 {
+            return self.recv_one(fd);
+        }
         let wanted = at_most.min(MAX_BATCH);
         let Headers { names, iovecs, headers } = &mut self.headers;
-        for at in (0..self.count).chain(self.set..wanted.max(self.set)) {
+        for at in (0..self.lent).chain(self.set..wanted.max(self.set)) {
             let room = self.slots[at].room();
             iovecs[at] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
             headers[at].msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
         }
-        (self.set, self.count) = (wanted.max(self.set), 0);
+        (self.set, self.lent) = (wanted.max(self.set), 0);
         // SAFETY: each of the first `wanted` headers points to a name and an iovec of its own, and its iovec to the room of a slot
-        // of its own: those of the last batch have just been set again, and no other slot has been lent since it was. All live
+        // of its own: those that were lent have just been set again, and no other slot has been lent since it was. All live
         // in `self`, are not touched during the call, and are as long as said.
         let count = checked(unsafe {
             libc::recvmmsg(fd, headers.as_mut_ptr(), wanted as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
@@ -185,8 +188,25 @@ impl RecvBatch {
             let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
             self.remotes[at] = if whole { read_name(&names[at]) } else { None };
         }
-        self.count = count;
+        self.lent = count;
         Ok(count)
+    }
+
+    /// As [`RecvBatch::recv`] for one datagram: for one alone recvmmsg costs more than recvfrom.
+    fn recv_one(&mut self, fd: RawFd) -> io::Result<usize> {
+        let (room, name) = (self.slots[0].room(), &mut self.headers.names[0]);
+        let mut name_len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most the length of `room` into it and at most `name_len` bytes into `name`, which is as long.
+        let len = unsafe {
+            let name = (&raw mut *name).cast();
+            libc::recvfrom(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT | libc::MSG_TRUNC, name, &raw mut name_len)
+        };
+        let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+        // With MSG_TRUNC the length is the datagram's own, however much of it was cut.
+        self.remotes[0] = if len <= room.len() { read_name(name) } else { None };
+        self.slots[0].set_len(len);
+        self.lent = self.lent.max(1);
+        Ok(1)
     }
 
     /// One datagram of the last batch and where it came from; from nowhere if it is to be passed over.
@@ -194,7 +214,7 @@ impl RecvBatch {
     /// # Panics
     /// The last batch held less.
     pub(super) fn received(&mut self, at: usize) -> (&mut Slot, Option<SocketAddr>) {
-        assert!(at < self.count, "only what was read is lent");
+        assert!(at < self.lent, "only what was read is lent");
         (&mut self.slots[at], self.remotes[at])
     }
 }
@@ -215,6 +235,16 @@ impl SendScratch {
     pub(super) fn send(&mut self, fd: RawFd, slots: &[Slot], targets: &[Pair]) {
         let Headers { names, iovecs, headers } = &mut self.0;
         let count = slots.len().min(targets.len()).min(MAX_BATCH);
+        if count == 1 {
+            let (data, len) = (slots[0].data(), write_name(&mut names[0], targets[0].remote));
+            // SAFETY: the kernel reads `data` and the first `len` bytes of the name, which are there.
+            unsafe {
+                let name = (&raw const names[0]).cast();
+                // What is refused is lost, as below.
+                libc::sendto(fd, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT, name, len);
+            }
+            return;
+        }
         for at in 0..count {
             let data = slots[at].data();
             iovecs[at] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };

@@ -8,6 +8,7 @@ use super::mmsg_sys::{EventFd, MAX_BATCH, Ready, RecvBatch, Token};
 use super::moves::{Part, Sign};
 use super::now;
 use super::outbox::Outbox;
+use crate::base::Now;
 use crate::media::{Core, Pair, SocketId, Totals, WorkerId};
 
 /// Batches read from a shared socket before the others have their turn.
@@ -66,16 +67,18 @@ impl Turner {
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
             let count = self.outbox.epoll.wait(&mut ready, wait);
-            let begun = Instant::now();
+            // One time for all that has waited for this turn.
+            let now = now();
+            let begun = now.mono;
             let mut carried = 0;
             for token in ready.tokens(count) {
                 match token {
-                    Token::Socket(socket) => carried += self.read(socket),
+                    Token::Socket(socket) => carried += self.read(now, socket),
                     Token::Mailbox => self.wake.clear(),
                 }
             }
             self.read_links();
-            self.core.handle_timeout(now(), &mut self.outbox);
+            self.core.handle_timeout(now, &mut self.outbox);
             self.outbox.tell();
             self.take_commands();
             self.move_on();
@@ -104,7 +107,7 @@ impl Turner {
 
     /// Carries what a socket has, and answers how much that was. A leg's own has one datagram in a turn, or a few, which the next
     /// turns read.
-    fn read(&mut self, socket: SocketId) -> usize {
+    fn read(&mut self, now: Now, socket: SocketId) -> usize {
         let (batches, at_most) = if self.outbox.is_shared(socket) { (BATCHES_A_TURN, MAX_BATCH) } else { (1, 1) };
         let mut carried = 0;
         for _ in 0..batches {
@@ -113,7 +116,6 @@ impl Turner {
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
-            let now = now();
             for at in 0..count {
                 let (slot, remote) = self.batch.received(at);
                 match remote {
