@@ -1,15 +1,15 @@
 //! What a call weighs while it is held: signalling and media in one process, between two PBXs, as the load generators of the
 //! bench call. Bytes of the heap as they were asked for, by a counting allocator: the same on every machine.
-#![allow(unsafe_code)]
 
+#[path = "support/allocator.rs"]
+mod allocator;
 #[path = "support/media_peer.rs"]
 mod media_peer;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allocator::held;
 use media_peer::TestSink;
 use ringway::base::Rng;
 use ringway::media::{Core, CoreConfig};
@@ -20,45 +20,6 @@ use ringway::signalling::call::CallTimes;
 use ringway::signalling::engine::{Engine, EngineConfig, Input, Output, Peer};
 use ringway::signalling::registrar::RegistrarLimits;
 use ringway::wire::sdp::Fingerprint;
-
-struct Counting;
-
-thread_local! {
-    static BYTES: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // While a thread is torn down there is nothing left to count with.
-    let _ = BYTES.try_with(|sum| sum.set(sum.get() + bytes));
-}
-
-// SAFETY: every call is handed to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(-layout.size().cast_signed());
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size.cast_signed() - layout.size().cast_signed());
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn held() -> isize {
-    BYTES.with(Cell::get)
-}
 
 const GATEWAY: &str = "127.0.7.30:5060";
 const LOAD: &str = "127.0.7.1:5061";

@@ -73,6 +73,7 @@ fn every_fifth_packet_lost_leaves_no_gap_and_a_voice_that_is_heard() {
     for (from, to, least) in [(Codec::Pcmu, Codec::Opus, 10.0), (Codec::Opus, Codec::Pcmu, 11.0)] {
         let (mut bench, a, _) = two_phones(plan(from, 0, 1), plan(to, 8, 2));
         let (mut encoder, mut decoder) = (OpusEncoder::new().unwrap(), OpusDecoder::new().unwrap());
+        // The speaker has heard of the loss.
         encoder.set_effort(Effort { loss_percent: 20, ..Effort::default() }).unwrap();
         let (mut out, mut pcm) = (Vec::new(), Vec::new());
         for n in 0..100usize {

@@ -1,5 +1,6 @@
 //! Our SRTP against webrtc-srtp, packet by packet and both ways, and against the vectors of the RFCs.
 
+use proptest::prelude::*;
 use ringway::media::srtp::{MAX_SOURCES, MasterKeys, Profile, SrtpError, SrtpRx, SrtpTx, derive_key};
 use webrtc_srtp::context::Context;
 use webrtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
@@ -100,6 +101,131 @@ fn reordering_around_the_roll_over_is_read() {
             let len = our_rx.unprotect_rtp(&mut sent[at]).unwrap_or_else(|error| panic!("{profile:?} {at} {error:?}"));
             assert_eq!(sent[at][..len], rtp(order[at], 5));
         }
+    }
+}
+
+/// How far behind the newest a packet may come for either side to know it still: webrtc-srtp's window is 64.
+const LATEST: usize = 60;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    #[test]
+    fn loss_and_lateness_around_the_roll_over_are_read_by_both_and_nothing_twice(
+        fates in proptest::collection::vec((prop::bool::weighted(0.3), 0..LATEST), 2..300),
+        first in 65_300u16..=65_535,
+        which in 0..PROFILES.len(),
+    ) {
+        let profile = PROFILES[which];
+        // The first arrives first: who has heard nothing before the roll-over cannot know of it.
+        let kept = fates.iter().enumerate().filter(|(n, (lost, _))| *n == 0 || !lost);
+        let mut arrivals: Vec<(usize, usize)> = kept.map(|(n, (_, late))| (if n == 0 { 0 } else { n + late }, n)).collect();
+        arrivals.sort_unstable();
+        let plain: Vec<Vec<u8>> = (0..fates.len()).map(|n| rtp(first.wrapping_add(n as u16), 5)).collect();
+        let (mut our_tx, mut their_tx) = (tx(profile.0), theirs(profile));
+        let (mut our_rx, mut their_rx) = (rx(profile.0), theirs(profile));
+        let ours: Vec<Vec<u8>> = plain.iter().map(|packet| protect(&mut our_tx, packet)).collect();
+        let theirs: Vec<Vec<u8>> = plain.iter().map(|packet| their_tx.encrypt_rtp(packet).unwrap().to_vec()).collect();
+        for (_, n) in arrivals {
+            prop_assert_eq!(&their_rx.decrypt_rtp(&ours[n]).unwrap()[..], &plain[n][..], "{:?} {}", profile, n);
+            let mut packet = theirs[n].clone();
+            let len = our_rx.unprotect_rtp(&mut packet);
+            prop_assert_eq!(len, Ok(plain[n].len()), "{:?} {}", profile, n);
+            prop_assert_eq!(&packet[..plain[n].len()], &plain[n][..]);
+            prop_assert_eq!(our_rx.unprotect_rtp(&mut theirs[n].clone()), Err(SrtpError::Replay));
+        }
+    }
+}
+
+#[test]
+fn nearly_half_a_cycle_may_be_lost_over_the_roll_over() {
+    for profile in PROFILES {
+        let (mut our_tx, mut their_tx) = (tx(profile.0), theirs(profile));
+        let (mut our_rx, mut their_rx) = (rx(profile.0), theirs(profile));
+        // Four times over it, each time with another distance.
+        for index in [40_000u32, 72_767, 105_000, 137_000, 169_000, 200_000, 232_000, 264_000] {
+            let plain = rtp(index as u16, 5);
+            let ours = protect(&mut our_tx, &plain);
+            assert_eq!(their_rx.decrypt_rtp(&ours).unwrap(), plain, "{profile:?} {index}");
+            let mut theirs = their_tx.encrypt_rtp(&plain).unwrap().to_vec();
+            assert_eq!(theirs, ours, "{profile:?} {index}");
+            assert_eq!(our_rx.unprotect_rtp(&mut theirs), Ok(plain.len()), "{profile:?} {index}");
+        }
+    }
+}
+
+#[test]
+fn the_replay_window_has_its_edge_where_it_has_it_before_over_and_behind_the_roll_over() {
+    let (profile, window) = (Profile::AeadAes128Gcm, 128u32);
+    for newest in (65_536 - 3)..(65_536 + window + 3) {
+        let mut tx = tx(profile);
+        let mut sealed = |index: u32| protect(&mut tx, &rtp(index as u16, 5));
+        let mut heard_of = sealed(newest - 2 * window);
+        let [mut too_old, mut old_enough, mut last] = [newest - window, newest - window + 1, newest].map(&mut sealed);
+        let mut rx = rx(profile);
+        rx.unprotect_rtp(&mut heard_of).unwrap();
+        rx.unprotect_rtp(&mut last).unwrap();
+        assert_eq!(rx.unprotect_rtp(&mut too_old), Err(SrtpError::Replay), "{newest}");
+        assert!(rx.unprotect_rtp(&mut old_enough.clone()).is_ok(), "{newest}");
+        assert_eq!(rx.unprotect_rtp(&mut old_enough), Err(SrtpError::Replay), "{newest}");
+    }
+}
+
+#[test]
+fn a_packet_of_one_cycle_before_is_not_taken_for_one_of_now() {
+    for (profile, _) in PROFILES {
+        let (mut our_tx, mut our_rx) = (tx(profile), rx(profile));
+        let mut sealed = |index: u32| protect(&mut our_tx, &rtp(index as u16, 5));
+        let old = sealed(1_000);
+        let between = [30_000, 60_000, 66_000].map(&mut sealed);
+        our_rx.unprotect_rtp(&mut old.clone()).unwrap();
+        between.into_iter().for_each(|mut packet| assert!(our_rx.unprotect_rtp(&mut packet).is_ok()));
+        // Ahead of the newest by its number, and by its number right behind it.
+        assert_eq!(our_rx.unprotect_rtp(&mut old.clone()), Err(SrtpError::Tag), "{profile:?}");
+        our_rx.unprotect_rtp(&mut sealed(65_536 + 1_001)).unwrap();
+        assert_eq!(our_rx.unprotect_rtp(&mut old.clone()), Err(SrtpError::Tag), "{profile:?}");
+        our_rx.unprotect_rtp(&mut sealed(65_536 + 1_002)).unwrap();
+    }
+}
+
+#[test]
+fn forgeries_do_not_roll_over() {
+    for (profile, _) in PROFILES {
+        let (mut our_tx, mut our_rx) = (tx(profile), rx(profile));
+        let (key, salt) = keys(profile);
+        let other_key: Vec<u8> = key.iter().map(|byte| byte ^ 1).collect();
+        for index in 65_500..65_600u32 {
+            for ahead in [0u32, 1, 40, 128, 1_000, 20_000, 32_700] {
+                let forged = &mut SrtpTx::new(profile, &other_key, &salt).unwrap();
+                let forged = protect(forged, &rtp((index + ahead) as u16, 5));
+                assert_eq!(our_rx.unprotect_rtp(&mut forged.clone()), Err(SrtpError::Tag), "{profile:?} {index} {ahead}");
+            }
+            let mut good = protect(&mut our_tx, &rtp(index as u16, 5));
+            assert!(our_rx.unprotect_rtp(&mut good).is_ok(), "{profile:?} {index}");
+        }
+    }
+}
+
+#[test]
+fn forged_rtcp_leaves_no_trace_either() {
+    for (profile, _) in PROFILES {
+        let (mut our_tx, mut our_rx) = (tx(profile), rx(profile));
+        let (key, salt) = keys(profile);
+        let other_key: Vec<u8> = key.iter().map(|byte| byte ^ 1).collect();
+        let mut forger = SrtpTx::new(profile, &other_key, &salt).unwrap();
+        for ssrc in 100..100 + MAX_SOURCES as u32 {
+            let mut forged = protect_rtcp(&mut forger, &rtcp(ssrc));
+            assert_eq!(our_rx.unprotect_rtcp(&mut forged), Err(SrtpError::Tag));
+            assert_eq!(our_rx.source_count(), 0, "a forged SSRC makes no state");
+        }
+        // Nor do forged indices move the window over one that is there.
+        our_rx.unprotect_rtcp(&mut protect_rtcp(&mut our_tx, &rtcp(9))).unwrap();
+        let mut forger = SrtpTx::new(profile, &other_key, &salt).unwrap();
+        (0..300).for_each(|_| {
+            let mut forged = protect_rtcp(&mut forger, &rtcp(9));
+            assert!(our_rx.unprotect_rtcp(&mut forged).is_err());
+        });
+        our_rx.unprotect_rtcp(&mut protect_rtcp(&mut our_tx, &rtcp(9))).unwrap();
     }
 }
 

@@ -1,6 +1,7 @@
 //! No path allocates per packet once it is warm: a counting allocator under the core, without sockets.
-#![allow(unsafe_code)]
 
+#[path = "support/allocator.rs"]
+mod allocator;
 #[path = "support/audio.rs"]
 mod audio;
 #[path = "support/house.rs"]
@@ -8,8 +9,6 @@ mod house;
 #[path = "support/media_peer.rs"]
 mod media_peer;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use audio::{rtp, sine};
@@ -18,40 +17,6 @@ use media_peer::{A, B, Bench, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::{Pair, SocketId};
 use ringway::plan::{Codec, DtmfWay, LegPlan, MediaCommand, Source};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    // While a thread is torn down there is nothing left to count with.
-    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is handed to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const PHONE: &str = "198.51.100.1:20000";
 const BROWSER: &str = "203.0.113.1:50000";
@@ -64,7 +29,7 @@ fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec
     let (mut before, mut sent) = (0, 0);
     for (n, packet) in packets.iter().enumerate() {
         if n == WARM {
-            before = COUNT.with(Cell::get);
+            before = allocator::allocations();
             sent = 0;
         }
         bench.slot.fill(packet);
@@ -74,7 +39,7 @@ fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec
         bench.advance(Duration::from_millis(20));
         bench.sink.clear();
     }
-    let allocated = COUNT.with(Cell::get) - before;
+    let allocated = allocator::allocations() - before;
     assert_eq!(sent, COUNTED * sent_each, "every packet went through");
     allocated
 }
@@ -142,7 +107,7 @@ fn handing_over_to_another_worker_allocates_nothing() {
     let mut before = 0;
     for (n, packet) in protected.iter().enumerate() {
         if n == WARM {
-            before = COUNT.with(Cell::get);
+            before = allocator::allocations();
         }
         house.datagram(SHARED, addr(BROWSER), packet);
         assert!(house.workers[1].sink.sent().count() >= 1, "it went through");
@@ -150,7 +115,7 @@ fn handing_over_to_another_worker_allocates_nothing() {
         house.advance(Duration::from_millis(20));
         house.workers.iter_mut().for_each(|worker| worker.sink.clear());
     }
-    assert_eq!(COUNT.with(Cell::get) - before, 0);
+    assert_eq!(allocator::allocations() - before, 0);
 }
 
 #[test]
@@ -160,18 +125,18 @@ fn what_is_played_allocates_nothing() {
             let mut bench = Bench::default();
             bench.phone(A, addr(PHONE));
             bench.set_path(A, plan(codec, pt, 1), source);
-            let mut before = 0;
+            let (mut before, mut sent) = (0, 0);
             for n in 0..500 {
                 if n == 50 {
-                    before = COUNT.with(Cell::get);
+                    before = allocator::allocations();
                 }
                 bench.advance(Duration::from_millis(20));
-                // The rests of a ringing tone are pauses to Opus, of which nearly nothing is sent.
-                let pauses = (source, codec) == (Source::Ringback, Codec::Opus) && n % 250 > 50;
-                assert!(bench.sink.sent().count() >= 1 || pauses);
+                sent += bench.sink.sent().count();
                 bench.sink.clear();
             }
-            assert_eq!(COUNT.with(Cell::get) - before, 0, "{source:?} as {codec:?}");
+            // The tone of a phone that rings elsewhere is a pause most of the time, and Opus sends none.
+            assert!(sent > 100, "{source:?} as {codec:?}: {sent} packets");
+            assert_eq!(allocator::allocations() - before, 0, "{source:?} as {codec:?}");
         }
     }
 }
@@ -209,13 +174,13 @@ fn keys_allocate_nothing_in_any_form() {
                 let (mut before, mut events) = (0, 0);
                 for (n, packet) in packets(tones).iter().enumerate() {
                     if n == WARM {
-                        (before, events) = (COUNT.with(Cell::get), bench.sink.events.len());
+                        (before, events) = (allocator::allocations(), bench.sink.events.len());
                     }
                     bench.datagram(a, addr(PHONE), packet);
                     bench.advance(Duration::from_millis(20));
                     bench.sink.clear();
                 }
-                assert_eq!(COUNT.with(Cell::get) - before, 0, "{way:?} of {codec:?}, tones: {tones}");
+                assert_eq!(allocator::allocations() - before, 0, "{way:?} of {codec:?}, tones: {tones}");
                 let told = if way == DtmfWay::Signalling { COUNTED / 20 } else { 0 };
                 assert!((told..=told + 1).contains(&(bench.sink.events.len() - events)), "{way:?}: {:?}", bench.sink.events);
             }
@@ -232,7 +197,7 @@ fn keys_that_are_pressed_by_command_allocate_nothing_once_they_wait() {
         let mut before = 0;
         for n in 0..500u32 {
             if n == 50 {
-                before = COUNT.with(Cell::get);
+                before = allocator::allocations();
             }
             if n % 10 == 0 {
                 bench.command(MediaCommand::Dtmf { leg: A, event: (n % 16) as u8, duration_ms: 80 });
@@ -240,6 +205,6 @@ fn keys_that_are_pressed_by_command_allocate_nothing_once_they_wait() {
             bench.advance(Duration::from_millis(20));
             bench.sink.clear();
         }
-        assert_eq!(COUNT.with(Cell::get) - before, 0, "{way:?}");
+        assert_eq!(allocator::allocations() - before, 0, "{way:?}");
     }
 }

@@ -11,7 +11,7 @@ use dimpl::{Dtls, DtlsCertificate, Output};
 use hmac::{Hmac, Mac};
 use is::stun::{StunMessage, TransId};
 use ringway::base::{Now, Rng};
-use ringway::media::srtp::{MasterKeys, Profile, SrtpRx, SrtpTx};
+use ringway::media::srtp::{MasterKeys, Profile, SrtpError, SrtpRx, SrtpTx};
 use ringway::media::{Core, CoreConfig, DtlsIdentity, Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use ringway::plan::*;
 use sha1::Sha1;
@@ -345,10 +345,15 @@ impl Peer {
 
     /// Decrypts a packet.
     pub fn unprotect(&mut self, packet: &[u8]) -> Vec<u8> {
+        self.read(packet).unwrap()
+    }
+
+    /// Decrypts a packet, unless its keys don't.
+    pub fn read(&mut self, packet: &[u8]) -> Result<Vec<u8>, SrtpError> {
         let mut buf = packet.to_vec();
-        let len = self.srtp.as_mut().unwrap().0.unprotect_rtp(&mut buf).unwrap();
+        let len = self.srtp.as_mut().unwrap().0.unprotect_rtp(&mut buf)?;
         buf.truncate(len);
-        buf
+        Ok(buf)
     }
 }
 
