@@ -168,7 +168,7 @@ def main():
     options.add_argument("--only", choices=PARTS, help="that part alone, added to the last run's lines")
     options = options.parse_args()
     prepare()
-    if not options.table and not options.only and os.path.exists(LINES):
+    if not (options.table or options.only or options.soak) and os.path.exists(LINES):
         os.replace(LINES, LINES + ".before")
     begin = time.time()
     if options.soak:
