@@ -89,8 +89,8 @@
 //!   and finds what has come since: going to sleep and waking up for each packet and message cost more than carrying them
 //!   (`io/worker/thread.rs`, `io/net/drive.rs`). A lone packet is carried as it comes.
 //! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
-//! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), FEC is made for the
-//!   loss that the far side reports, and a worker that has too much to do lowers libopus's complexity (`media/load.rs`).
+//! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), and FEC is made for
+//!   the loss that the far side reports. libopus's complexity is 1: more costs twice as much and is hardly heard.
 //! - **Tags end in their leg's id**, so that a leg is found by its tag without a table.
 //! - **What is kept is gathered and packed**: calls and SIP messages wait 100 ms for others to share a transaction, and those of
 //!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.

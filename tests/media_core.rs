@@ -12,7 +12,7 @@ use audio::{fidelity_db, fields, rtp, sine, snr_db, voice};
 use media_peer::{A, B, Bench, SHARED, addr, plan, webrtc};
 use proptest::prelude::*;
 use ringway::media::SocketId;
-use ringway::media::codec::{Effort, OpusDecoder, OpusEncoder, decode_ulaw, encode_ulaw};
+use ringway::media::codec::{OpusDecoder, OpusEncoder, decode_ulaw, encode_ulaw};
 use ringway::media::stats::Drop;
 use ringway::plan::*;
 use ringway::wire::rtp::{Report, parse_compound};
@@ -74,7 +74,7 @@ fn every_fifth_packet_lost_leaves_no_gap_and_a_voice_that_is_heard() {
         let (mut bench, a, _) = two_phones(plan(from, 0, 1), plan(to, 8, 2));
         let (mut encoder, mut decoder) = (OpusEncoder::new().unwrap(), OpusDecoder::new().unwrap());
         // The speaker has heard of the loss.
-        encoder.set_effort(Effort { loss_percent: 20, ..Effort::default() }).unwrap();
+        encoder.expect_loss(20).unwrap();
         let (mut out, mut pcm) = (Vec::new(), Vec::new());
         for n in 0..100usize {
             let mut payload = vec![0; 400];

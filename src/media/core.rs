@@ -11,7 +11,6 @@ use super::classic::Classic;
 use super::dtls::DtlsIdentity;
 use super::flow::{Flow, Target};
 use super::leg::{Leg, Transport};
-use super::load::Load;
 use super::moving::RouteChange;
 use super::routes::{Address, LegKey, Port, Routes, Whose};
 use super::seat::Seat;
@@ -65,7 +64,6 @@ pub struct Core {
     pub(super) routes: Routes,
     /// A heap rather than [`Deadlines`](crate::base::Deadlines): it keeps its memory, so that a tone's tick allocates nothing.
     deadlines: BinaryHeap<Reverse<(Instant, &'static str, LegKey)>>,
-    pub(super) load: Load,
     traffic: Traffic,
     /// RTP packets of the legs that have ended.
     ended: Counters,
@@ -89,7 +87,6 @@ impl Core {
             routes: Routes::default(),
             // Stale ones stay until their time: a leg that is busy with keys leaves a few a second behind.
             deadlines: BinaryHeap::with_capacity(config.max_legs.min(4_096) * 32),
-            load: Load::default(),
             traffic: Traffic::default(),
             ended: Counters::default(),
         }
@@ -148,7 +145,7 @@ impl Core {
         };
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
-        let key = self.seat(Seat::new(Leg::new(id, transport, self.patience, Rng::from_seed(seed))));
+        let key = self.seats.insert(Seat::new(Leg::new(id, transport, self.patience, Rng::from_seed(seed))));
         self.by_id.insert(id, key);
         match &self.seats.get(key).expect("it was just put in").leg.transport {
             Transport::Classic(classic) => self.routes.add_ports(classic.ports, key),
@@ -158,12 +155,6 @@ impl Core {
             }
         }
         Ok(local)
-    }
-
-    /// Gives a leg its place.
-    pub(super) fn seat(&mut self, mut seat: Seat) -> LegKey {
-        seat.leg.effort.complexity = self.load.complexity();
-        self.seats.insert(seat)
     }
 
     /// Where a leg is.

@@ -4,7 +4,6 @@ use std::time::Instant;
 use super::browser::Browser;
 use super::buffer::Slot;
 use super::classic::{Belief, Classic};
-use super::codec::Effort;
 use super::reports::{Reports, Streams};
 use super::rewrite::TxSource;
 use super::routes::Address;
@@ -46,8 +45,8 @@ pub(super) struct Leg {
     pub(super) counters: Counters,
     /// What is played to the far side by us.
     pub(super) voice: Voice,
-    /// How much is done to encode what it hears.
-    pub(super) effort: Effort,
+    /// The loss on the way to the far side that is to be reckoned with.
+    pub(super) loss_percent: u8,
     /// The watch over a far side that says nothing.
     pub(super) silence: Silence,
     reports: Reports,
@@ -80,7 +79,7 @@ impl Leg {
             tx: TxSource::new(rng.next_u32(), rng.next_u64()),
             counters: Counters::default(),
             voice: Voice::default(),
-            effort: Effort::default(),
+            loss_percent: 0,
             silence: Silence::new(patience),
             reports: Reports::new(rng.next_u32()),
             connected: false,
@@ -186,7 +185,7 @@ impl Leg {
         // A compound that ends wrong has been read as far as it went right (RFC 3550 appendix A.2 would refuse it whole; peers
         // exist that pad theirs wrong).
         let _ = self.reports.read(now, slot.data(), Some(self.tx.ssrc), self.rx.ssrc());
-        self.effort.loss_percent = self.reports.expected_loss_percent();
+        self.loss_percent = self.reports.expected_loss_percent();
     }
 
     /// Where RTP can be sent now, if it may be.

@@ -54,7 +54,6 @@ mod flow;
 mod joins;
 mod keypad;
 mod leg;
-mod load;
 mod moving;
 mod reports;
 mod routes;

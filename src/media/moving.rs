@@ -115,7 +115,7 @@ impl Core {
         let mut flows = Vec::with_capacity(parcel.seats.len());
         for Packed { seat, addresses, heard_by } in parcel.seats {
             let (id, speaker, is_home) = (seat.leg.id, seat.speaker(), seat.leg.home() == Some(self.worker));
-            let key = self.seat(seat);
+            let key = self.seats.insert(seat);
             self.by_id.insert(id, key);
             if let Some(speaker) = speaker {
                 self.listeners.insert(speaker, key);

@@ -34,10 +34,6 @@ impl Seats {
         self.0.get_mut(key)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Seat> {
-        self.0.values_mut()
-    }
-
     /// A leg and, if that is another, the one that hears it.
     pub(super) fn with_hearer(&mut self, key: LegKey) -> Option<(&mut Seat, Option<&mut Leg>)> {
         match self.0.get(key)?.flow.target() {

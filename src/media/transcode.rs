@@ -1,8 +1,6 @@
 //! From one codec to the other.
 
-use super::codec::{
-    CodecError, Decoder, Effort, Encoded, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ, frame_samples,
-};
+use super::codec::{CodecError, Decoder, Encoded, Encoder, MAX_CONCEALED_SAMPLES, MAX_PACKET_SAMPLES, SAMPLE_HZ, frame_samples};
 use crate::plan::{Codec, LegPlan};
 use crate::wire::rtp::ts_diff;
 
@@ -179,9 +177,9 @@ impl Transcoder {
 
     /// Encodes the next full frame into `payload`; none when what is left does not fill one, or is a pause. A frame that the
     /// encoder refuses is lost.
-    pub fn pop(&mut self, effort: Effort, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
+    pub fn pop(&mut self, loss_percent: u8, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
         while self.held >= self.frame_samples {
-            let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], effort, payload);
+            let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], loss_percent, payload);
             let (timestamp, marker) = (self.out_ts, std::mem::take(&mut self.marker));
             self.take_frame();
             match encoded {

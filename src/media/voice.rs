@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::codec::{Effort, Encoded, Encoder, SAMPLE_HZ, frame_samples};
+use super::codec::{Encoded, Encoder, SAMPLE_HZ, frame_samples};
 use super::keypad::{Beat, Keypad};
 use super::tones::DualTone;
 use super::transcode::Frame;
@@ -316,7 +316,7 @@ impl Voice {
     }
 
     fn audio(&mut self, pcm: &[i16], timestamp: u32, payload: &mut [u8]) -> Tick {
-        let encoded = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, Effort::default(), payload));
+        let encoded = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, 0, payload));
         match encoded {
             Some(Ok(Encoded::Bytes(len))) => Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker), len }),
             Some(Ok(Encoded::Pause)) => {

@@ -199,7 +199,14 @@ impl RecvBatch {
         // SAFETY: the kernel writes at most the length of `room` into it and at most `name_len` bytes into `name`, which is as long.
         let len = unsafe {
             let name = (&raw mut *name).cast();
-            libc::recvfrom(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT | libc::MSG_TRUNC, name, &raw mut name_len)
+            libc::recvfrom(
+                fd,
+                room.as_mut_ptr().cast(),
+                room.len(),
+                libc::MSG_DONTWAIT | libc::MSG_TRUNC,
+                name,
+                &raw mut name_len,
+            )
         };
         let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
         // With MSG_TRUNC the length is the datagram's own, however much of it was cut.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::links::Arrivals;
 use super::mailbox::Order;
@@ -20,9 +20,6 @@ const PACE: Duration = Duration::from_micros(500);
 
 /// With fewer datagrams in a turn, each is carried as it comes.
 const BUSY: usize = 2;
-
-/// How often the core is told how busy it was.
-const MEASURE: Duration = Duration::from_secs(1);
 
 /// How soon waiting events are offered again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -63,7 +60,6 @@ impl Turner {
     /// Runs until it is told to stop; all that was counted.
     pub(super) fn run(mut self) -> Totals {
         let mut ready = Ready::default();
-        let (mut busy, mut measured) = (Duration::ZERO, Instant::now());
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
             let count = self.outbox.epoll.wait(&mut ready, wait);
@@ -84,14 +80,8 @@ impl Turner {
             self.move_on();
             self.outbox.flush();
             self.outbox.links.flush();
-            let spent = begun.elapsed();
-            busy += spent;
-            if begun - measured >= MEASURE {
-                self.core.set_load((busy.as_micros() * 1_000 / (begun - measured).as_micros()) as u32);
-                (busy, measured) = (Duration::ZERO, begun);
-            }
             if carried >= BUSY {
-                std::thread::sleep(PACE.saturating_sub(spent));
+                std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
             }
         }
         self.core.shutdown(now(), &mut self.outbox);

@@ -116,21 +116,6 @@ pub fn frame_samples(codec: Codec, ptime_ms: u8) -> usize {
     8 * usize::from(if able { ptime_ms } else { 20 })
 }
 
-/// How much an encoder does for its far side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effort {
-    /// libopus's complexity, 0 to 10.
-    pub complexity: u8,
-    /// The loss that its in-band FEC is made for, in percent; with 0 there is none.
-    pub loss_percent: u8,
-}
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self { complexity: 5, loss_percent: 0 }
-    }
-}
-
 /// What an encoder made of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoded {
@@ -153,7 +138,8 @@ pub enum Encoder {
 #[derive(Debug)]
 pub struct OpusVoice {
     encoder: OpusEncoder,
-    effort: Effort,
+    /// What its FEC is made for.
+    loss_percent: u8,
     pause: Pause,
     /// The first byte of the last packet (RFC 6716 section 3.1): what a pause is announced with.
     toc: Option<u8>,
@@ -168,7 +154,7 @@ impl Encoder {
         Ok(match codec {
             Codec::Opus => Self::Opus(Box::new(OpusVoice {
                 encoder: OpusEncoder::new()?,
-                effort: Effort::default(),
+                loss_percent: 0,
                 pause: Pause::default(),
                 toc: None,
             })),
@@ -177,13 +163,13 @@ impl Encoder {
         })
     }
 
-    /// Encodes one frame into the front of `payload`.
+    /// Encodes one frame into the front of `payload`, for a far side that loses so many packets in a hundred.
     ///
     /// # Errors
     /// `payload` is too short, or libopus refused.
-    pub fn encode(&mut self, pcm: &[i16], effort: Effort, payload: &mut [u8]) -> Result<Encoded, CodecError> {
+    pub fn encode(&mut self, pcm: &[i16], loss_percent: u8, payload: &mut [u8]) -> Result<Encoded, CodecError> {
         match self {
-            Self::Opus(opus) => opus.encode(pcm, effort, payload),
+            Self::Opus(opus) => opus.encode(pcm, loss_percent, payload),
             Self::G711(law) => {
                 let payload = payload.get_mut(..pcm.len()).ok_or(CodecError::Payload)?;
                 law.encode(pcm, payload);
@@ -194,7 +180,7 @@ impl Encoder {
 }
 
 impl OpusVoice {
-    fn encode(&mut self, pcm: &[i16], effort: Effort, payload: &mut [u8]) -> Result<Encoded, CodecError> {
+    fn encode(&mut self, pcm: &[i16], loss_percent: u8, payload: &mut [u8]) -> Result<Encoded, CodecError> {
         match (self.pause.next(pcm), self.toc) {
             (Say::Nothing, Some(_)) => return Ok(Encoded::Pause),
             (Say::Pause, Some(toc)) => {
@@ -203,9 +189,9 @@ impl OpusVoice {
             }
             (Say::Frame | Say::Pause | Say::Nothing, _) => {}
         }
-        if self.effort != effort {
-            self.encoder.set_effort(effort)?;
-            self.effort = effort;
+        if self.loss_percent != loss_percent {
+            self.encoder.expect_loss(loss_percent)?;
+            self.loss_percent = loss_percent;
         }
         let len = self.encoder.encode(pcm, payload)?;
         // Its last two bits say how many frames there are: one.

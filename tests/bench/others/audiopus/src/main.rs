@@ -18,9 +18,7 @@ fn main() -> Result<(), audiopus::Error> {
     for _ in std::io::stdin().lock().lines() {
         let mut encoder = Encoder::new(SampleRate::Hz8000, Channels::Mono, Application::Voip)?;
         encoder.set_bitrate(Bitrate::BitsPerSecond(24_000))?;
-        encoder.set_complexity(5)?;
-        encoder.set_inband_fec(true)?;
-        encoder.set_packet_loss_perc(10)?;
+        encoder.set_complexity(1)?;
         encoder.set_signal(Signal::Voice)?;
         let mut payloads = vec![vec![0; 400]; frames.len()];
         let start = Instant::now();
