@@ -35,21 +35,36 @@ def prepare():
         subprocess.run([VENV, "-m", "pip", "install", "-q", "matplotlib", "cython", "pesq"], check=True)
 
 
-def point(what, peer, **more):
-    """Runs one point, keeps its line, answers it; none if it failed."""
-    asked = dict(what=what, peer=peer, **more)
+# Milliseconds of both cores in a window (of 11,000) that the machine's host may take before the point is measured again.
+STOLEN = 200
+
+
+def measure(asked):
     done = subprocess.run(EACH + [sys.executable, f"{HERE}/media_point.py", json.dumps(asked)], capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         print(f"{asked}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
         return None
-    line = json.loads(lines[-1])
+    return json.loads(lines[-1])
+
+
+def point(what, peer, **more):
+    """Measures one point, keeps its line, answers it; none if it failed. Of up to three runs that from which least was stolen."""
+    line = None
+    for _ in range(1 if what == "soak" else 3):
+        again = measure(dict(what=what, peer=peer, **more))
+        if again and (line is None or again.get("stolen_ms", 0) < line.get("stolen_ms", 0)):
+            line = again
+        if line is None or line.get("stolen_ms", 0) <= STOLEN:
+            break
+    if line is None:
+        return None
     open(LINES, "a").write(json.dumps(line) + "\n")
     if line.get("cpu_us_per_packet"):
         print(f"{what:<9} {peer:<15} {line['mode']:<7} {line['got']:>5} calls: {line['cpu_us_per_packet']:7.2f} us a packet, "
               f"{line['calls_per_core']:6.0f} calls a core, loss {line['loss_pct']:.3f} %, p99 {line['lat_p99_ms']:.2f} ms, "
-              f"audio wrong {line.get('audio_wrong', '-')}, generator {line['gen_cpu']:.2f} cores, late {line['gen_late_p99_ms']:.2f} ms",
-              flush=True)
+              f"audio wrong {line.get('audio_wrong', '-')}, generator {line['gen_cpu']:.2f} cores, late {line['gen_late_p99_ms']:.2f} ms, "
+              f"stolen {line.get('stolen_ms', '-')} ms", flush=True)
     return line
 
 

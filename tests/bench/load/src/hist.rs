@@ -51,6 +51,15 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
+    /// The same, each of them this much longer.
+    pub(crate) fn later(&self, by_ns: u64) -> Self {
+        let mut later = Self { total: self.total, max: self.max + by_ns, ..Self::default() };
+        for (at, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            later.counts[bucket(value(at) + by_ns)] += count;
+        }
+        later
+    }
+
     /// What was added since `before`, a former state of the same; its largest is known to a bucket only.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let counts: Vec<u64> = self.counts.iter().zip(&before.counts).map(|(now, then)| now - then).collect();
@@ -115,6 +124,7 @@ mod tests {
         b.add(9_000);
         a.add_all(&b);
         assert_eq!((a.total, a.max_ms()), (2, 0.009));
+        assert!((a.later(1_000_000).percentile_ms(0.5) - 1.001).abs() < 0.01);
         let since = a.since(&b);
         assert_eq!(since.total, 1);
         assert!((since.percentile_ms(1.0) - 0.001).abs() < 1e-5);

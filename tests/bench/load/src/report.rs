@@ -104,8 +104,8 @@ impl Direction {
         self.held.get(self.held.len() / 2).copied().unwrap_or(0)
     }
 
-    fn latency_ms(&mut self, share: f64) -> f64 {
-        rounded(self.tally.latency.percentile_ms(share) + frames_ns(self.frames_held()) as f64 / 1e6)
+    fn latency_ms(&self, share: f64) -> f64 {
+        rounded(self.tally.latency.percentile_ms(share))
     }
 
     fn json(&mut self) -> Value {
@@ -165,10 +165,12 @@ pub(crate) fn report(
         direction.listen(at, here, there, spec)?;
     }
     let mut sum = Tally::default();
-    directions.values().for_each(|direction| sum.add(&direction.tally));
-    let worst = |share: f64, directions: &mut BTreeMap<String, Direction>| {
-        rounded(directions.values_mut().map(|direction| direction.latency_ms(share)).fold(0.0, f64::max))
-    };
+    for direction in directions.values_mut() {
+        // What packets alone told is put right before anything is said of it.
+        let held_ns = frames_ns(direction.frames_held()).unsigned_abs();
+        direction.tally.latency = direction.tally.latency.later(held_ns);
+        sum.add(&direction.tally);
+    }
     let of = |count: fn(&Direction) -> usize| directions.values().map(count).sum::<usize>();
     let (silent, wrong) = (of(|direction| direction.silent), of(|direction| direction.wrong));
     let (checked, streams) = (of(|direction| direction.correlations.len()), of(|direction| direction.streams));
@@ -187,10 +189,10 @@ pub(crate) fn report(
         "silent": silent,
         "audio_checked": checked,
         "audio_wrong": wrong,
-        "lat_p50_ms": worst(0.5, &mut directions),
-        "lat_p99_ms": worst(0.99, &mut directions),
-        "lat_p999_ms": worst(0.999, &mut directions),
-        "lat_max_ms": worst(1.0, &mut directions),
+        "lat_p50_ms": rounded(sum.latency.percentile_ms(0.5)),
+        "lat_p99_ms": rounded(sum.latency.percentile_ms(0.99)),
+        "lat_p999_ms": rounded(sum.latency.percentile_ms(0.999)),
+        "lat_max_ms": rounded(sum.latency.max_ms()),
         "auth_fail": outcome.others.auth_failed,
         "rtcp": outcome.others.rtcp,
         "other": outcome.others.other,
