@@ -5,7 +5,7 @@ import json, statistics, sys
 import media_plots, media_quality
 
 # The bare loop that works as the gateway does.
-POLICY = "floor-packet"
+POLICY = "floor-tick-500"
 
 
 class Lines:
