@@ -85,9 +85,9 @@
 //! - **A UDP port a media worker**, not one for all: the kernel hands each packet to the worker that has its leg, and only legs
 //!   that moved since have theirs passed on between workers. Legs that hear each other are always one worker's; signalling
 //!   knows of no workers, it says what is heard, and whoever must move for that moves without a gap (`io/worker/moves.rs`).
-//! - **Turns, not wake-ups**: under load a media worker begins a turn each half millisecond and the engine one each millisecond,
-//!   and finds what has come since: going to sleep and waking up for each packet and message cost more than carrying them
-//!   (`io/worker/thread.rs`, `io/net/drive.rs`). A lone packet is carried as it comes.
+//! - **The engine turns once a millisecond** (`io/net/drive.rs`) and finds what has come since: going to sleep and waking up for
+//!   each message cost more than the message. A media worker does not wait: there a pace won little and cost latency
+//!   (`tests/bench/README.md`).
 //! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
 //! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), and FEC is made for
 //!   the loss that the far side reports. libopus's complexity is 1: more costs twice as much and is hardly heard.

@@ -77,7 +77,7 @@ def opus_floor(turns):
     print(f"opus      floor-opus      {line['talk']}: {line['pair_us']:.1f} us a pair of frames", flush=True)
 
 
-FLOORS = ["floor-packet", "floor-tick-500"]
+FLOORS = ["floor-packet", "floor-tick-1000"]
 
 
 def is_clean(line):

@@ -99,7 +99,7 @@ class Rtpengine:
 
 
 class Floor:
-    """The bare forwarder: `floor-packet`, or `floor-tick-500` with its microseconds."""
+    """The bare forwarder: `floor-packet`, or `floor-tick-1000` with its microseconds."""
 
     def __init__(self, policy):
         self.policy = policy

@@ -5,7 +5,7 @@ import json, statistics, sys
 import media_plots, media_quality
 
 # The bare loop that works as the gateway does.
-POLICY = "floor-tick-500"
+POLICY = "floor-packet"
 
 
 class Lines:

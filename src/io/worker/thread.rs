@@ -14,13 +14,6 @@ use crate::media::{Core, Pair, SocketId, Totals, WorkerId};
 /// Batches read from a shared socket before the others have their turn.
 const BATCHES_A_TURN: usize = 4;
 
-/// A turn begins no sooner than this after the one before, once that had [`BUSY`] datagrams or more to carry: under load each turn
-/// then finds many, and going to sleep and waking up for each would cost more than all else. Half of it is what a packet waits.
-const PACE: Duration = Duration::from_micros(500);
-
-/// With fewer datagrams in a turn, each is carried as it comes.
-const BUSY: usize = 2;
-
 /// How soon waiting events are offered again.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -65,11 +58,9 @@ impl Turner {
             let count = self.outbox.epoll.wait(&mut ready, wait);
             // One time for all that has waited for this turn.
             let now = now();
-            let begun = now.mono;
-            let mut carried = 0;
             for token in ready.tokens(count) {
                 match token {
-                    Token::Socket(socket) => carried += self.read(now, socket),
+                    Token::Socket(socket) => self.read(now, socket),
                     Token::Mailbox => self.wake.clear(),
                 }
             }
@@ -80,9 +71,6 @@ impl Turner {
             self.move_on();
             self.outbox.flush();
             self.outbox.links.flush();
-            if carried >= BUSY {
-                std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
-            }
         }
         self.core.shutdown(now(), &mut self.outbox);
         self.outbox.flush();
@@ -95,14 +83,11 @@ impl Turner {
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
-    /// Carries what a socket has, and answers how much that was. A leg's own has one datagram in a turn, or a few, which the next
-    /// turns read.
-    fn read(&mut self, now: Now, socket: SocketId) -> usize {
+    /// Carries what a socket has. A leg's own has one datagram in a turn, or a few, which the next turns read.
+    fn read(&mut self, now: Now, socket: SocketId) {
         let (batches, at_most) = if self.outbox.is_shared(socket) { (BATCHES_A_TURN, MAX_BATCH) } else { (1, 1) };
-        let mut carried = 0;
         for _ in 0..batches {
             let count = self.outbox.recv(socket, &mut self.batch, at_most);
-            carried += count;
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
@@ -114,10 +99,9 @@ impl Turner {
                 }
             }
             if count < at_most {
-                break;
+                return;
             }
         }
-        carried
     }
 
     pub(super) fn take_commands(&mut self) {
