@@ -197,8 +197,8 @@ pub struct Leg {
     pub connected: bool,
     /// What media said went wrong.
     pub failure: Option<LegFailure>,
-    /// What media counted.
-    pub stats: LegStats,
+    /// What media counted, once it has closed the leg.
+    pub stats: Option<Box<LegStats>>,
 }
 
 impl Leg {

@@ -346,7 +346,7 @@ impl Call {
     pub fn on_media_closed(&mut self, leg: LegId, stats: crate::plan::LegStats, now: Now, out: &mut Vec<Action>) {
         let closed = self.leg_mut(leg);
         let told = closed.media == LegMediaState::Closing;
-        (closed.stats, closed.media) = (stats, LegMediaState::Closed);
+        (closed.stats, closed.media) = (Some(Box::new(stats)), LegMediaState::Closed);
         out.push(Action::Disarm(CallTimer::Leg(leg, LegTimer::MediaClose)));
         if !told && closed.state != LegState::Ended {
             self.end(Ending::MediaLost, now, out);
@@ -489,6 +489,7 @@ impl Call {
         }
         let ending = self.ending.clone()?;
         let mut record = self.record.take()?;
+        record.id = self.id.to_string();
         record.status = if record.answered_unix_ms.is_some() { 200 } else { status_for(&ending).0 };
         let pair = || self.pair.map(|leg| leg.and_then(|leg| self.legs.get(leg)));
         let [a, b] = pair().map(|leg| leg.map(|leg| leg.who.clone()));
@@ -498,7 +499,12 @@ impl Call {
         let listens = !matches!(self.demo, Some(Source::Tone { .. }));
         for (at, leg) in pair().into_iter().enumerate() {
             if let Some(leg) = leg {
-                record.media[at] = verdict::of(leg, leg.stats, record.answered_unix_ms.is_some(), listens);
+                record.media[at] = verdict::of(
+                    leg,
+                    leg.stats.as_deref().copied().unwrap_or_default(),
+                    record.answered_unix_ms.is_some(),
+                    listens,
+                );
                 record.sip_call_ids[at] = Some(leg.dialog.call_id.clone());
             }
         }

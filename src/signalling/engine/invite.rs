@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::screen::{Arrived, Sender, Waiting};
 use super::{CallKey, Engine, Output, can};
 use crate::base::Now;
-use crate::plan::{LegId, LegStats, Source, Ssrc};
+use crate::plan::{LegId, Source, Ssrc};
 use crate::policy::account::Account;
 use crate::policy::dialplan::Target;
 use crate::policy::profile::{MediaKind, Profile};
@@ -82,7 +82,8 @@ impl Engine {
             None => Ok(Ring::new(leg.id, decision.target, decision.forward, decision.ring_secs)),
         };
         let record = CallRecord {
-            id: self.call_id(now),
+            // The call knows it, and gives it to the record in the end.
+            id: String::new(),
             from: leg.who.to_string(),
             dialled,
             because: decision.because,
@@ -95,7 +96,7 @@ impl Engine {
             pipeline: String::new(),
             media: [LegMedia::default(), LegMedia::default()],
         };
-        let id: std::sync::Arc<str> = record.id.as_str().into();
+        let id: Arc<str> = self.call_id(now).into();
         let names = leg.clone();
         let key = self.calls.insert(Call::new(id.clone(), leg, to, self.config.times, record));
         self.remember(key, &names);
@@ -301,6 +302,6 @@ fn new_leg(
         path: None,
         connected: false,
         failure: None,
-        stats: LegStats::default(),
+        stats: None,
     }
 }
