@@ -111,9 +111,9 @@ pub struct OpusEncoder {
 
 impl OpusEncoder {
     /// Bits a second.
-    pub const BITRATE: i32 = 24_000;
-    /// Of all from 0 to 10 the one that sounds nearly as the best (PESQ 3.90 against 3.92 at 5) for little more than the
-    /// cheapest: see `tests/bench/README.md`.
+    pub const BITRATE: i32 = 48_000;
+    /// Of all from 0 to 10 the one that sounds nearly as the best for little more than the cheapest, given the bits: see
+    /// `tests/bench/README.md`.
     pub const COMPLEXITY: i32 = 1;
 
     /// An encoder for voice, with in-band FEC as soon as a loss is expected ([`OpusEncoder::expect_loss`]).
