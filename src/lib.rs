@@ -90,7 +90,7 @@
 //!   (`tests/bench/README.md`).
 //! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
 //! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), and FEC is made for
-//!   the loss that the far side reports. libopus's complexity is 1: more costs twice as much and is hardly heard.
+//!   the loss that the far side reports.
 //! - **Tags end in their leg's id**, so that a leg is found by its tag without a table.
 //! - **What is kept is gathered and packed**: calls and SIP messages wait 100 ms for others to share a transaction, and those of
 //!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.

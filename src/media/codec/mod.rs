@@ -128,7 +128,7 @@ pub enum Encoded {
 /// Speaks one direction of one leg.
 #[derive(Debug)]
 pub enum Encoder {
-    /// RFC 6716: 48 kbit/s while somebody speaks; pauses are not sent.
+    /// RFC 6716: 24 kbit/s while somebody speaks; pauses are not sent.
     Opus(Box<OpusVoice>),
     /// G.711.
     G711(Law),

@@ -111,10 +111,13 @@ pub struct OpusEncoder {
 
 impl OpusEncoder {
     /// Bits a second.
-    pub const BITRATE: i32 = 48_000;
-    /// Of all from 0 to 10 the one that sounds nearly as the best for little more than the cheapest, given the bits: see
+    pub const BITRATE: i32 = 24_000;
+    /// Below 4, a far side that was sent another encoder's packets before hears tones rough for half a second: see
     /// `tests/bench/README.md`.
-    pub const COMPLEXITY: i32 = 1;
+    pub const COMPLEXITY: i32 = 5;
+    /// Packets depend on those before them as little as if so much were lost, in percent: what follows a pause, or another
+    /// encoder's, would else be heard rough.
+    const LEAST_LOSS_PERCENT: u8 = 10;
 
     /// An encoder for voice, with in-band FEC as soon as a loss is expected ([`OpusEncoder::expect_loss`]).
     ///
@@ -133,7 +136,6 @@ impl OpusEncoder {
         let mut encoder = Self { state };
         encoder.set(sys::OPUS_SET_BITRATE_REQUEST, Self::BITRATE)?;
         encoder.set(sys::OPUS_SET_COMPLEXITY_REQUEST, Self::COMPLEXITY)?;
-        encoder.set(sys::OPUS_SET_INBAND_FEC_REQUEST, 1)?;
         encoder.set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE)?;
         encoder.expect_loss(0)?;
         Ok(encoder)
@@ -144,7 +146,8 @@ impl OpusEncoder {
     /// # Errors
     /// What libopus answered.
     pub fn expect_loss(&mut self, percent: u8) -> Result<(), OpusError> {
-        self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, percent.into())
+        self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, i32::from(percent > 0))?;
+        self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, percent.max(Self::LEAST_LOSS_PERCENT).into())
     }
 
     fn set(&mut self, request: c_int, value: i32) -> Result<(), OpusError> {

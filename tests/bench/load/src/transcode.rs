@@ -9,7 +9,7 @@ use crate::net_sys::thread_cpu_ns;
 use crate::opus_sys::{Decoder, Encoder, Settings};
 
 /// Of `src/media/codec/opus_sys.rs`.
-const GATEWAY: Settings = Settings { hz: 8_000, bitrate: 48_000, complexity: Some(1), loss_percent: 0, voice: true, dtx: false };
+const GATEWAY: Settings = Settings { hz: 8_000, bitrate: 24_000, complexity: Some(5), loss_percent: 0, voice: true, dtx: false };
 
 /// Decodes what the browser says to 8,000 Hz and encodes what the phone says from 8,000 Hz, for as many calls as asked, whose
 /// states take turns as a gateway's do. Microseconds of this thread a pair of frames, the median of the passes.
