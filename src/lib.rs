@@ -54,7 +54,7 @@
 //! ```
 //! **A packet** (one worker, run to completion)
 //! ```text
-//! recvmmsg into slots -> media::Core::handle_datagram
+//! recvmmsg (of a leg's own port: recvfrom) into slots -> media::Core::handle_datagram
 //!   first byte: STUN | DTLS | RTP | RTCP | drop(why)                       RFC 7983, RFC 5761
 //!   leg by (socket, remote), or by ICE user fragment for STUN from a new address
 //!     a leg that has moved to another worker: through a ring to that one's Core::handle_datagram

@@ -91,6 +91,23 @@ fn in_dialog(world: &World, at: usize, method: &str, cseq: u32, body: &str) -> S
     )
 }
 
+/// A response of `at`, which hears no more, to the first INVITE that it was sent: status, tag, further header lines and a description.
+fn respond(world: &mut World, at: usize, (status, tag): (u16, &str), more: &str, sdp: &str) {
+    let invite = message(sent_to(world, at, "INVITE").first().expect("an INVITE"));
+    let line = |name| String::from_utf8_lossy(invite.line(name).expect("a header")).into_owned();
+    let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    let response = format!(
+        "SIP/2.0 {status} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag={tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:{tag}@10.0.1.2>\r\n{more}{kind}Content-Length: {}\r\n\r\n{sdp}",
+        line(HeaderName::Via),
+        line(HeaderName::From),
+        line(HeaderName::To),
+        line(HeaderName::CallId),
+        line(HeaderName::CSeq),
+        sdp.len()
+    );
+    send(world, at, &response);
+}
+
 #[test]
 fn an_unknown_user_is_answered_as_a_wrong_password_is() {
     let blank = |bytes: &[u8]| {
@@ -229,20 +246,9 @@ fn early_media_is_answered_once_and_the_200_repeats_it() {
     world.deafen(1);
     world.act(0, |p, now| p.call("bob", now));
     world.run_for(Duration::from_millis(200));
-    let invite = message(sent_to(&world, 1, "INVITE").first().expect("an INVITE"));
     let sdp = "v=0\r\no=- 1 1 IN IP4 10.0.1.2\r\ns=-\r\nc=IN IP4 10.0.1.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-    for (status, tag) in [(183, "x"), (200, "x")] {
-        let line = |name| String::from_utf8_lossy(invite.line(name).expect("a header")).into_owned();
-        let response = format!(
-            "SIP/2.0 {status} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag={tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:bob@10.0.1.2>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
-            line(HeaderName::Via),
-            line(HeaderName::From),
-            line(HeaderName::To),
-            line(HeaderName::CallId),
-            line(HeaderName::CSeq),
-            sdp.len()
-        );
-        send(&mut world, 1, &response);
+    for status in [183, 200] {
+        respond(&mut world, 1, (status, "x"), "", sdp);
     }
     let bodies: Vec<Vec<u8>> = ["SIP/2.0 183", "SIP/2.0 200"]
         .iter()
@@ -255,18 +261,8 @@ fn early_media_is_answered_once_and_the_200_repeats_it() {
 #[test]
 fn a_second_answer_from_another_branch_is_acknowledged_and_ended() {
     let mut world = talking(true, false);
-    let invite = message(sent_to(&world, 1, "INVITE").first().expect("an INVITE"));
-    let line = |name| String::from_utf8_lossy(invite.line(name).expect("a header")).into_owned();
-    let other = format!(
-        "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=other\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:other@10.0.1.2>\r\nContent-Length: 0\r\n\r\n",
-        line(HeaderName::Via),
-        line(HeaderName::From),
-        line(HeaderName::To),
-        line(HeaderName::CallId),
-        line(HeaderName::CSeq)
-    );
     world.deafen(1);
-    send(&mut world, 1, &other);
+    respond(&mut world, 1, (200, "other"), "", "");
     let byes = sent_to(&world, 1, "BYE sip:other@10.0.1.2");
     assert_eq!(byes.len(), 1, "{}", world.last_words());
     assert_eq!(message(&byes[0]).to().expect("To").tag(), Some("other"));
@@ -487,18 +483,8 @@ fn a_reliable_response_with_the_last_number_there_is_is_followed_by_none() {
     world.deafen(1);
     world.act(0, |p, now| p.call("bob", now));
     world.run_for(Duration::from_millis(200));
-    let invite = message(sent_to(&world, 1, "INVITE").first().expect("an INVITE"));
-    let line = |name| String::from_utf8_lossy(invite.line(name).expect("a header")).into_owned();
     for rseq in [u32::MAX, 0, 1] {
-        let response = format!(
-            "SIP/2.0 180 X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=x\r\nCall-ID: {}\r\nCSeq: {}\r\nRequire: 100rel\r\nRSeq: {rseq}\r\nContact: <sip:bob@10.0.1.2>\r\nContent-Length: 0\r\n\r\n",
-            line(HeaderName::Via),
-            line(HeaderName::From),
-            line(HeaderName::To),
-            line(HeaderName::CallId),
-            line(HeaderName::CSeq),
-        );
-        send(&mut world, 1, &response);
+        respond(&mut world, 1, (180, "x"), &format!("Require: 100rel\r\nRSeq: {rseq}\r\n"), "");
     }
     let pracks = sent_to(&world, 1, "PRACK");
     assert_eq!(pracks.len(), 1, "{}", world.last_words());

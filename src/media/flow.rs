@@ -396,7 +396,7 @@ fn transcode(
     }
     let (_, pair) = ready?;
     let mut outcome = Outcome::Held;
-    while let Some(frame) = transcoder.pop(to.loss_percent, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+    while let Some(frame) = transcoder.pop(to.expected_loss_percent(), &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
         let Ok(frame) = frame else { continue };
         // Every frame is taken out whatever becomes of it: the transcoder's room is reckoned by that.
         outcome = match to.send_made(*now, pair, sink, (plan.tx_pt.0, frame.marker, frame.timestamp), frame.len) {

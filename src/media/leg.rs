@@ -45,8 +45,6 @@ pub(super) struct Leg {
     pub(super) counters: Counters,
     /// What is played to the far side by us.
     pub(super) voice: Voice,
-    /// The loss on the way to the far side that is to be reckoned with.
-    pub(super) loss_percent: u8,
     /// The watch over a far side that says nothing.
     pub(super) silence: Silence,
     reports: Reports,
@@ -79,7 +77,6 @@ impl Leg {
             tx: TxSource::new(rng.next_u32(), rng.next_u64()),
             counters: Counters::default(),
             voice: Voice::default(),
-            loss_percent: 0,
             silence: Silence::new(patience),
             reports: Reports::new(rng.next_u32()),
             connected: false,
@@ -185,7 +182,12 @@ impl Leg {
         // A compound that ends wrong has been read as far as it went right (RFC 3550 appendix A.2 would refuse it whole; peers
         // exist that pad theirs wrong).
         let _ = self.reports.read(now, slot.data(), Some(self.tx.ssrc), self.rx.ssrc());
-        self.loss_percent = self.reports.expected_loss_percent();
+    }
+
+    /// The loss on the way to the far side that is to be reckoned with, in percent.
+    #[must_use]
+    pub(super) fn expected_loss_percent(&self) -> u8 {
+        self.reports.expected_loss_percent()
     }
 
     /// Where RTP can be sent now, if it may be.
@@ -228,7 +230,8 @@ impl Leg {
 
     /// Plays whatever of our own is due at `now`.
     pub(super) fn play(&mut self, now: Instant, sink: &mut dyn Sink) {
-        while let Some(tick) = self.voice.tick(now, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+        let loss_percent = self.expected_loss_percent();
+        while let Some(tick) = self.voice.tick(now, loss_percent, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
             // Unheard frames pass as time does; a frame that the encoder refused is a gap of its own length.
             let Ok((plan, pair)) = self.ready() else { continue };
             match tick {

@@ -132,10 +132,8 @@ pub trait Sink {
 
     /// Hands what lies in `slot` over to the worker that a leg of ours lives with; what is left in the slot afterwards is of no
     /// use. False when that worker has no room for it, or there is none.
-    fn hand_over(&mut self, _to: WorkerId, _slot: &mut Slot, _pair: Pair) -> bool {
-        false
-    }
+    fn hand_over(&mut self, to: WorkerId, slot: &mut Slot, pair: Pair) -> bool;
 
     /// Tells the worker on whose port a leg was opened how its datagrams are found from now on ([`Core::handle_route`]).
-    fn tell_route(&mut self, _home: WorkerId, _change: RouteChange) {}
+    fn tell_route(&mut self, home: WorkerId, change: RouteChange);
 }

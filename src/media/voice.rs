@@ -255,8 +255,9 @@ impl Voice {
         }
     }
 
-    /// What is due at `now`, audio written into `payload`. Called until it is none.
-    pub(super) fn tick(&mut self, now: Instant, payload: &mut [u8]) -> Option<Tick> {
+    /// What is due at `now`, audio written into `payload` for a far side that loses so many packets in a hundred. Called until it
+    /// is none.
+    pub(super) fn tick(&mut self, now: Instant, loss_percent: u8, payload: &mut [u8]) -> Option<Tick> {
         let clock = self.clock.as_mut().filter(|clock| clock.due <= now)?;
         let frame_ms = self.frame_samples as u32 / 8;
         let frame = Duration::from_millis(frame_ms.into());
@@ -280,7 +281,7 @@ impl Voice {
             return Some(self.event(beat, timestamp));
         }
         self.put_key(beat, pcm);
-        Some(self.audio(pcm, timestamp, payload))
+        Some(self.audio(pcm, timestamp, loss_percent, payload))
     }
 
     fn event(&mut self, beat: Beat, timestamp: u32) -> Tick {
@@ -315,8 +316,8 @@ impl Voice {
         }
     }
 
-    fn audio(&mut self, pcm: &[i16], timestamp: u32, payload: &mut [u8]) -> Tick {
-        let encoded = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, 0, payload));
+    fn audio(&mut self, pcm: &[i16], timestamp: u32, loss_percent: u8, payload: &mut [u8]) -> Tick {
+        let encoded = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, loss_percent, payload));
         match encoded {
             Some(Ok(Encoded::Bytes(len))) => Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker), len }),
             Some(Ok(Encoded::Pause)) => {

@@ -7,6 +7,8 @@ alone: `media.py --table` makes them anew. BENCH_EACH may name a command that ea
 """
 import argparse, json, os, shlex, shutil, subprocess, sys, time
 
+from media_bounds import is_clean
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 OUT = os.path.join(ROOT, "target", "bench")
@@ -80,11 +82,6 @@ def opus_floor(turns):
 FLOORS = ["floor-packet", "floor-tick-1000"]
 
 
-def is_clean(line):
-    """The issue's bound of capacity: loss under 1 %, p99 under 20 ms; and the generator itself was in time."""
-    return line and line["loss_pct"] < 1 and line["lat_p99_ms"] < 20 and not line.get("audio_wrong") and not line.get("altered")
-
-
 def loads(repeats, relay, xcode):
     for _ in range(repeats):
         for calls in relay:
@@ -124,7 +121,8 @@ def capacity():
     for peer, mode, talk, first, step in CAPACITY:
         calls = first
         while calls <= 2000:
-            if not any(is_clean(point("capacity", peer, mode=mode, calls=calls, talk=talk, audio_every=5)) for _ in range(2)):
+            tries = (point("capacity", peer, mode=mode, calls=calls, talk=talk, audio_every=5) for _ in range(2))
+            if not any(line and is_clean(line) for line in tries):
                 break
             calls += step
 

@@ -2,7 +2,7 @@
 """One point of `script/bench --media`: a gateway (or a floor) on core 0, the load on core 1, both in the real-time class; prints a
 JSON line. Called by media.py with the point as JSON; ../shared/peers-kit sets the calls up (SIP for ours, ng for rtpengine).
 """
-import json, os, shutil, subprocess, sys, time
+import json, os, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -12,8 +12,8 @@ WORK = os.path.join(ROOT, "target", "bench", "work")
 LOAD = os.path.join(ROOT, "target", "release", "ringway-load")
 if not os.path.isfile(f"{KIT}/rtpengine/ng.py"):
     sys.exit("../shared/peers-kit is missing beside the project: it brings the peers, the speech and the calls")
-sys.path[:0] = [f"{KIT}/lib", f"{KIT}/rtpengine"]
-import ng, peers, procs, sipcalls
+sys.path[:0] = [f"{KIT}/lib", f"{KIT}/rtpengine", f"{HERE}/gateway"]
+import command, ng, peers, procs, sipcalls
 
 PEER_CORE, LOAD_CORE = "0", "1"
 SIP, RTPENGINE = ("127.0.7.30", 5060), ("127.0.7.2", 2223)
@@ -38,14 +38,8 @@ def identity():
 
 class Ringway:
     def __init__(self):
-        data = f"{WORK}/gateway"
-        shutil.rmtree(data, ignore_errors=True)
-        os.makedirs(data)
-        for name in ("ringway.toml", "dialplan.toml"):
-            text = open(f"{HERE}/gateway/{name}").read().replace("DATA", data)
-            open(f"{data}/{name}", "w").write(text)
-        command = f"{ROOT}/target/release/ringway --config {data}/ringway.toml serve"
-        self.process, _ = peers.start("ringway", WORK, "", PEER_CORE, "1", command)
+        started = " ".join(command.fresh(f"{WORK}/gateway") + ["serve"])
+        self.process, _ = peers.start("ringway", WORK, "", PEER_CORE, "1", started)
         answers = peers.wait_sip(SIP)
         time.sleep(0.5)
         # What answers may be another one that was left running.
@@ -72,11 +66,11 @@ class Ringway:
 class Rtpengine:
     def __init__(self):
         ip, port = RTPENGINE
-        command = ["chroot", f"{PEERS}/sid", "rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
+        server = ["chroot", f"{PEERS}/sid", "rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
                    "--log-level=4", f"--interface={ip}", f"--listen-ng={ip}:{port}", "--port-min=20000", "--port-max=32000",
                    "--timeout=60", "--silent-timeout=60", "--num-threads=1"]
         log = open(f"{WORK}/rtpengine.log", "ab")
-        self.process = subprocess.Popen(pinned(PEER_CORE) + command, stdout=log, stderr=log)
+        self.process = subprocess.Popen(pinned(PEER_CORE) + server, stdout=log, stderr=log)
         self.ng = ng.Ng(RTPENGINE)
         for _ in range(40):
             try:
@@ -113,8 +107,8 @@ class Floor:
         spec = dict(duration_s=duration, warmup_s=warmup, endpoints=ends)
         json.dump(spec, open(f"{WORK}/floor.json", "w"))
         kind, *micros = self.policy.split("-")
-        command = [LOAD, "forward", f"{WORK}/floor.json", "--policy", kind] + (["--tick-us", micros[0]] if micros else [])
-        self.process = subprocess.Popen(pinned(PEER_CORE) + command, stdout=subprocess.PIPE)
+        floor = [LOAD, "forward", f"{WORK}/floor.json", "--policy", kind] + (["--tick-us", micros[0]] if micros else [])
+        self.process = subprocess.Popen(pinned(PEER_CORE) + floor, stdout=subprocess.PIPE)
         self.process.stdout.readline()
         return spec
 
@@ -157,12 +151,12 @@ def load(gateway, p):
             end["peer"] = -2
     json.dump(spec, open(f"{WORK}/spec.json", "w"))
     generator = f"{PEERS}/work/rtpload" if p.get("generator") == "kit" else LOAD
-    command = pinned(LOAD_CORE) + [generator, f"{WORK}/spec.json", f"{KIT}/media", "--cert", crt, "--key", key]
-    command += ["--rate", str(p.get("rate", 100))]
+    loading = pinned(LOAD_CORE) + [generator, f"{WORK}/spec.json", f"{KIT}/media", "--cert", crt, "--key", key]
+    loading += ["--rate", str(p.get("rate", 100))]
     for pid in procs.tree(gateway.process.pid):
-        command += ["--pid", str(pid)]
+        loading += ["--pid", str(pid)]
     with open(f"{WORK}/generator.err", "w") as err, open(f"{WORK}/generator.out", "w") as out:
-        generator = subprocess.Popen(command, stdout=out, stderr=err)
+        generator = subprocess.Popen(loading, stdout=out, stderr=err)
         while generator.poll() is None:
             gateway.pump()
     lines = open(f"{WORK}/generator.out").read().splitlines()

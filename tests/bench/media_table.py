@@ -3,6 +3,7 @@
 import json, statistics, sys
 
 import media_plots, media_quality
+from media_bounds import is_clean, is_figure
 
 # The bare loop that works as the gateway does.
 POLICY = "floor-packet"
@@ -18,7 +19,7 @@ class Lines:
         return [line for line in self.all if all(line.get(name, default.get(name)) == value for name, value in wanted.items())]
 
     def median(self, figure, **wanted):
-        values = [line[figure] for line in self.of(**wanted) if line.get(figure) is not None]
+        values = [line[figure] for line in self.of(**wanted) if line.get(figure) is not None and is_figure(line)]
         return statistics.median(values) if values else None
 
     def counts(self, **wanted):
@@ -61,10 +62,6 @@ def transcoding(lines):
         c = ratio(turns, ours)
         yield [f"the same, one at a time, {calls} calls", f"≤ 0.65 x the row above (is {shown(c)})", shown(turns), shown(theirs), shown(bare),
                shown(ratio(turns, theirs)), shown(ratio(turns, bare)), verdict((c, 0.65))]
-
-
-def is_clean(line):
-    return line["loss_pct"] < 1 and line["lat_p99_ms"] < 20 and not line.get("audio_wrong") and not line.get("altered")
 
 
 def capacity(lines):
@@ -170,7 +167,7 @@ def soak(lines):
 
 
 def late(lines):
-    bad = [l for l in lines.all if l.get("gen_cpu", 0) > 0.9 or l.get("gen_late_p99_ms", 0) > 5]
+    bad = [l for l in lines.all if not is_figure(l)]
     if bad:
         yield f"\n{len(bad)} points in which the generator itself was late or full are no figures: " + ", ".join(
             f"{l['peer']} {l['mode']} {l['calls']} ({l['gen_cpu']:.2f} cores, {l['gen_late_p99_ms']:.1f} ms)" for l in bad)

@@ -6,7 +6,7 @@ the peer's processes by the kernel's count, each peer on a core of its own) are 
 target/peers with the first run (some 4 minutes, Debian sid in a directory). Prints a table; each line is one point, so only
 lines of one run compare, and of them those of one rate.
 """
-import csv, json, os, shutil, subprocess, sys, time
+import csv, json, os, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -16,30 +16,23 @@ ADDRESS = "127.0.7.30:5060"
 USERS, PASSWORD = 200, "correct-horse-battery"
 if not os.path.isfile(f"{KIT}/signalling/bench.py"):
     sys.exit("../shared/peers-kit is missing beside the project: it brings the peers and the load")
-sys.path.insert(0, f"{KIT}/lib")
-import peers, procs
+sys.path[:0] = [f"{KIT}/lib", f"{HERE}/gateway"]
+import command, peers, procs
 
 
 def ours():
-    """A gateway with nothing in it yet: its command line."""
-    data = f"{WORK}/gateway"
-    shutil.rmtree(data, ignore_errors=True)
-    os.makedirs(data)
-    for name in ("ringway.toml", "dialplan.toml"):
-        text = open(f"{HERE}/gateway/{name}").read().replace("DATA", data)
-        open(f"{data}/{name}", "w").write(text)
-    return [f"{ROOT}/target/release/ringway", "--config", f"{data}/ringway.toml"]
+    return command.fresh(f"{WORK}/gateway")
 
 
 def kit(peer, what, rate, secs, hold_ms=0):
-    command = [sys.executable, f"{KIT}/signalling/bench.py", f"{WORK}/work", peer, "--what", what, "--rate", str(rate)]
-    command += ["--secs", str(secs), "--hold", str(hold_ms)]
+    bench = [sys.executable, f"{KIT}/signalling/bench.py", f"{WORK}/work", peer, "--what", what, "--rate", str(rate)]
+    bench += ["--secs", str(secs), "--hold", str(hold_ms)]
     if peer == "ringway":
-        command[3] = "other"
-        command += ["--addr", ADDRESS, "--extra", " ".join(ours() + ["serve"])]
+        bench[3] = "other"
+        bench += ["--addr", ADDRESS, "--extra", " ".join(ours() + ["serve"])]
     else:
-        command += ["--root", f"{WORK}/sid"]
-    done = subprocess.run(command, capture_output=True, text=True)
+        bench += ["--root", f"{WORK}/sid"]
+    done = subprocess.run(bench, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return json.loads(lines[-1]) if lines else {"failed": done.stderr.strip().splitlines()[-1:]}
 

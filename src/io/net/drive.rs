@@ -22,6 +22,8 @@ const GATHER: Duration = Duration::from_millis(100);
 const MAX_GATHERED: usize = 4_096;
 /// How much of each kind is done before timers are looked at again.
 const AT_ONCE: usize = 256;
+/// A datagram of so many bytes or fewer keeps a NAT open and says nothing.
+const KEEP_ALIVE: usize = 4;
 /// A turn begins no sooner than this after the last one. Under load a turn then finds several things to do: going to sleep and
 /// waking up, here and in the threads that are told of it, would cost more than what is done in between.
 const PACE: Duration = Duration::from_millis(1);
@@ -139,7 +141,8 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
                 Some(event) = events.recv() => running.on_event(event),
                 () = running.udp.readable() => {}
             }
-            while let Some(datagram) = running.udp.read() {
+            // No more than so many: a flood shall not hold up the end.
+            for datagram in (0..AT_ONCE).map_while(|_| running.udp.read()).collect::<Vec<_>>() {
                 running.on_datagram(datagram);
             }
             running.worker.wake();
@@ -170,6 +173,10 @@ impl Running {
     }
 
     fn on_datagram(&mut self, Datagram { local, remote, bytes }: Datagram) {
+        // RFC 5626 section 3.5.1's keep-alive over UDP is STUN; many phones send line ends or a NUL instead.
+        if bytes.len() <= KEEP_ALIVE {
+            return;
+        }
         self.input(Input::Message { flow: Flow::Udp { local, remote }, bytes });
     }
 

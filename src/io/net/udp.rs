@@ -71,8 +71,6 @@ impl UdpSockets {
         while empty < self.sockets.len() {
             let (local, socket) = &self.sockets[self.next];
             match socket.try_recv_from(&mut self.buffer) {
-                // RFC 5626 section 3.5.1's keep-alive over UDP is STUN; many phones send line ends or a NUL instead.
-                Ok((0..=4, _)) => {}
                 Ok((len, remote)) => {
                     return Some(Datagram { local: *local, remote, bytes: Bytes::copy_from_slice(&self.buffer[..len]) });
                 }

@@ -38,7 +38,7 @@ pub const DATABASE_FILE: &str = "ringway.db";
 /// Pages that the write-ahead log gathers before they are copied into the database: 16 MB.
 const LOG_PAGES: u32 = 4_000;
 
-/// Pages of the database that are kept in memory; the operating system keeps the others.
+/// Kilobytes of the database that are kept in memory; the operating system keeps the rest.
 const CACHE_KB: i32 = 512;
 
 /// The open database of one gateway.

@@ -117,43 +117,11 @@ impl Epoll {
     }
 }
 
-/// The headers of one call of recvmmsg or sendmmsg, each with a name and a piece of memory of its own. Kept from call to call:
-/// to lay them out anew would cost more than what changes in them.
-struct Headers {
-    names: Box<[libc::sockaddr_storage; MAX_BATCH]>,
-    iovecs: Box<[libc::iovec; MAX_BATCH]>,
-    headers: Box<[libc::mmsghdr; MAX_BATCH]>,
-}
-
-// SAFETY: the pointers in `headers` lead to the other two boxes, which it owns; those in `iovecs` are followed by the kernel alone,
-// during the calls below, each of which has just set them.
-unsafe impl Send for Headers {}
-
-impl Default for Headers {
-    fn default() -> Self {
-        // SAFETY: all three are plain data for which all zeros is a value (family unspecified, null pointers, lengths 0).
-        let (names, iovecs, headers) = unsafe { (zeroed(), zeroed(), zeroed()) };
-        let mut new = Self { names: Box::new(names), iovecs: Box::new(iovecs), headers: Box::new(headers) };
-        for at in 0..MAX_BATCH {
-            let header = &mut new.headers[at].msg_hdr;
-            header.msg_name = (&raw mut new.names[at]).cast();
-            header.msg_iov = &raw mut new.iovecs[at];
-            header.msg_iovlen = 1;
-        }
-        new
-    }
-}
-
 /// A batch of received datagrams, each in its slot.
-#[derive(Default)]
 pub(super) struct RecvBatch {
     slots: [Slot; MAX_BATCH],
     remotes: [Option<SocketAddr>; MAX_BATCH],
-    headers: Headers,
-    /// How many headers in front have their slot's memory set; slots that were lent may have been swapped since.
-    set: usize,
-    /// How many slots in front have been lent since their headers were set.
-    lent: usize,
+    names: [libc::sockaddr_storage; MAX_BATCH],
 }
 
 impl fmt::Debug for RecvBatch {
@@ -162,73 +130,70 @@ impl fmt::Debug for RecvBatch {
     }
 }
 
+impl Default for RecvBatch {
+    fn default() -> Self {
+        // SAFETY: sockaddr_storage is plain data for which all zeros is a value (family unspecified).
+        let names = unsafe { zeroed() };
+        Self { slots: std::array::from_fn(|_| Slot::default()), remotes: [None; MAX_BATCH], names }
+    }
+}
+
 impl RecvBatch {
-    /// Reads what is there, at most `at_most` and [`MAX_BATCH`].
-    pub(super) fn recv(&mut self, fd: RawFd, at_most: usize) -> io::Result<usize> {
-        if at_most == 1 {
-            return self.recv_one(fd);
-        }
-        let wanted = at_most.min(MAX_BATCH);
-        let Headers { names, iovecs, headers } = &mut self.headers;
-        for at in (0..self.lent).chain(self.set..wanted.max(self.set)) {
-            let room = self.slots[at].room();
+    /// Reads what is there, at most [`MAX_BATCH`].
+    pub(super) fn recv(&mut self, fd: RawFd) -> io::Result<usize> {
+        // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
+        let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let room = slot.room();
             iovecs[at] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-            headers[at].msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            let header = &mut headers[at].msg_hdr;
+            header.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_iov = &raw mut iovecs[at];
+            header.msg_iovlen = 1;
         }
-        (self.set, self.lent) = (wanted.max(self.set), 0);
-        // SAFETY: each of the first `wanted` headers points to a name and an iovec of its own, and its iovec to the room of a slot
-        // of its own: those that were lent have just been set again, and no other slot has been lent since it was. All live
-        // in `self`, are not touched during the call, and are as long as said.
+        // SAFETY: every header points to a name and an iovec of its own, and every iovec to the room of a slot of its own; all
+        // live in `self` or this frame, are not touched during the call, and are as long as said.
         let count = checked(unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), wanted as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(fd, headers.as_mut_ptr(), MAX_BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
         })? as usize;
         for (at, header) in headers[..count].iter().enumerate() {
             self.slots[at].set_len(header.msg_len as usize);
             // A datagram that was cut is none of ours: no leg sends so much.
             let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
-            self.remotes[at] = if whole { read_name(&names[at]) } else { None };
+            self.remotes[at] = if whole { read_name(&self.names[at]) } else { None };
         }
-        self.lent = count;
         Ok(count)
     }
 
-    /// As [`RecvBatch::recv`] for one datagram: for one alone recvmmsg costs more than recvfrom.
-    fn recv_one(&mut self, fd: RawFd) -> io::Result<usize> {
-        let (room, name) = (self.slots[0].room(), &mut self.headers.names[0]);
+    /// As [`RecvBatch::recv`] for one datagram, for which recvfrom costs less.
+    pub(super) fn recv_one(&mut self, fd: RawFd) -> io::Result<usize> {
+        let (room, name) = (self.slots[0].room(), &mut self.names[0]);
         let mut name_len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        // With MSG_TRUNC the answer is the datagram's own length, however much of it was cut.
+        let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
         // SAFETY: the kernel writes at most the length of `room` into it and at most `name_len` bytes into `name`, which is as long.
         let len = unsafe {
-            let name = (&raw mut *name).cast();
-            libc::recvfrom(
-                fd,
-                room.as_mut_ptr().cast(),
-                room.len(),
-                libc::MSG_DONTWAIT | libc::MSG_TRUNC,
-                name,
-                &raw mut name_len,
-            )
+            libc::recvfrom(fd, room.as_mut_ptr().cast(), room.len(), flags, (&raw mut *name).cast(), &raw mut name_len)
         };
         let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
-        // With MSG_TRUNC the length is the datagram's own, however much of it was cut.
         self.remotes[0] = if len <= room.len() { read_name(name) } else { None };
         self.slots[0].set_len(len);
-        self.lent = self.lent.max(1);
         Ok(1)
     }
 
     /// One datagram of the last batch and where it came from; from nowhere if it is to be passed over.
-    ///
-    /// # Panics
-    /// The last batch held less.
     pub(super) fn received(&mut self, at: usize) -> (&mut Slot, Option<SocketAddr>) {
-        assert!(at < self.lent, "only what was read is lent");
         (&mut self.slots[at], self.remotes[at])
     }
 }
 
 /// What sendmmsg needs beside the datagrams.
-#[derive(Default)]
-pub(super) struct SendScratch(Headers);
+pub(super) struct SendScratch {
+    names: [libc::sockaddr_storage; MAX_BATCH],
+}
 
 impl fmt::Debug for SendScratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,26 +201,33 @@ impl fmt::Debug for SendScratch {
     }
 }
 
+impl Default for SendScratch {
+    fn default() -> Self {
+        // SAFETY: sockaddr_storage is plain data for which all zeros is a value (family unspecified).
+        Self { names: unsafe { zeroed() } }
+    }
+}
+
 impl SendScratch {
     /// Sends `slots` to `targets` from one socket. One that the kernel refuses is passed over; when it takes no more (its
     /// buffer is full) the rest is dropped.
     pub(super) fn send(&mut self, fd: RawFd, slots: &[Slot], targets: &[Pair]) {
-        let Headers { names, iovecs, headers } = &mut self.0;
-        let count = slots.len().min(targets.len()).min(MAX_BATCH);
-        if count == 1 {
-            let (data, len) = (slots[0].data(), write_name(&mut names[0], targets[0].remote));
-            // SAFETY: the kernel reads `data` and the first `len` bytes of the name, which are there.
-            unsafe {
-                let name = (&raw const names[0]).cast();
-                // What is refused is lost, as below.
-                libc::sendto(fd, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT, name, len);
-            }
-            return;
+        if let ([slot], [target]) = (slots, targets) {
+            return self.send_one(fd, slot, target);
         }
+        // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
+        let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
+        let count = slots.len().min(targets.len()).min(MAX_BATCH);
         for at in 0..count {
             let data = slots[at].data();
             iovecs[at] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
-            headers[at].msg_hdr.msg_namelen = write_name(&mut names[at], targets[at].remote);
+            let header = &mut headers[at].msg_hdr;
+            header.msg_namelen = write_name(&mut self.names[at], targets[at].remote);
+            header.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_iov = &raw mut iovecs[at];
+            header.msg_iovlen = 1;
         }
         let mut from = 0;
         while from < count {
@@ -271,6 +243,14 @@ impl SendScratch {
                 Err(_) => from += 1,
             }
         }
+    }
+
+    /// One alone, for which sendto costs less.
+    fn send_one(&mut self, fd: RawFd, slot: &Slot, target: &Pair) {
+        let (data, name) = (slot.data(), &mut self.names[0]);
+        let len = write_name(name, target.remote);
+        // SAFETY: the kernel reads `data` and the first `len` bytes of the name, which are there.
+        unsafe { libc::sendto(fd, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT, (&raw const *name).cast(), len) };
     }
 }
 

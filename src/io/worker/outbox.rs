@@ -16,10 +16,7 @@ use super::ports::PortPool;
 use crate::media::{Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use crate::plan::{MediaEvent, OpenFailure};
 
-/// So many pairs of ports rest with their sockets open before the first of them is used again.
-const MIN_RESTING: usize = 64;
-
-/// And so many at most.
+/// So many pairs of ports rest with their sockets open at most, with each worker.
 const MAX_RESTING: usize = 256;
 
 /// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
@@ -39,6 +36,8 @@ pub(super) struct Outbox {
     /// Pairs of ports that no leg has at the moment, the one that has rested longest first: sockets are dear to make. They are
     /// read on, so that what still comes for the leg before is not taken for the next one's.
     resting: VecDeque<PortPair>,
+    /// How many at most; the first is used again when more than a quarter of it rest.
+    max_resting: usize,
     slots: Vec<Slot>,
     targets: Vec<Pair>,
     scratch: Box<SendScratch>,
@@ -52,6 +51,7 @@ impl Outbox {
         own: Range<u32>,
         links: Links,
         pool: PortPool,
+        workers: usize,
         events: mpsc::Sender<MediaEvent>,
         wake: &EventFd,
     ) -> io::Result<Self> {
@@ -67,8 +67,10 @@ impl Outbox {
             muted: false,
             links,
             epoll,
+            resting: VecDeque::new(),
+            // Those of all workers together are a small share of what there is: none shall lack ports that rest with another.
+            max_resting: (pool.pairs() / 8 / workers).min(MAX_RESTING),
             pool,
-            resting: VecDeque::with_capacity(MAX_RESTING + 1),
             // One more than a batch: there is always one to write into.
             slots: (0..=MAX_BATCH).map(|_| Slot::default()).collect(),
             targets: Vec::with_capacity(MAX_BATCH),
@@ -93,7 +95,7 @@ impl Outbox {
     }
 
     /// Whether all browsers share it, rather than one leg having it for its own.
-    pub(super) fn is_shared(&self, id: SocketId) -> bool {
+    fn is_shared(&self, id: SocketId) -> bool {
         self.own.contains(&id.0)
     }
 
@@ -151,14 +153,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Reads a batch of at most `at_most` from one socket; 0 when it has nothing, or is gone.
-    pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch, at_most: usize) -> usize {
-        if self.muted && self.own.contains(&id.0) {
+    /// Reads a batch from a shared socket, or one datagram from a leg's own; 0 when it has nothing, or is gone.
+    pub(super) fn recv(&self, id: SocketId, batch: &mut RecvBatch) -> usize {
+        if self.muted && self.is_shared(id) {
             return 0;
         }
         match self.sockets.get(id.0 as usize) {
             // What an error of the socket leaves behind (an ICMP report, say) is read with the next turn.
-            Some(Some(socket)) => batch.recv(socket.as_raw_fd(), at_most).unwrap_or(0),
+            Some(Some(socket)) if self.is_shared(id) => batch.recv(socket.as_raw_fd()).unwrap_or(0),
+            Some(Some(socket)) => batch.recv_one(socket.as_raw_fd()).unwrap_or(0),
             _ => 0,
         }
     }
@@ -231,7 +234,7 @@ impl Sink for Outbox {
     }
 
     fn bind_pair(&mut self, local: IpAddr) -> Result<PortPair, OpenFailure> {
-        if self.resting.len() > MIN_RESTING
+        if self.resting.len() > self.max_resting / 4
             && let Some(rested) = self.rested(local)
         {
             return Ok(rested);
@@ -249,7 +252,7 @@ impl Sink for Outbox {
 
     fn release_pair(&mut self, ports: PortPair) {
         self.resting.push_back(ports);
-        if self.resting.len() > MAX_RESTING
+        if self.resting.len() > self.max_resting
             && let Some(ports) = self.resting.pop_front()
         {
             // What was said last (a BYE) still goes out from them.
@@ -266,5 +269,50 @@ impl Sink for Outbox {
 
     fn tell_route(&mut self, home: WorkerId, change: RouteChange) {
         self.links.push(home, Crossing::Route(change));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::links;
+    use super::*;
+
+    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// Two workers that share `pairs` pairs of ports from `first` on.
+    fn two(first: u16, pairs: u16) -> Vec<Outbox> {
+        let wakes: Vec<_> = (0..2).map(|_| Arc::new(EventFd::new().unwrap())).collect();
+        let pool = PortPool::new(&[IP], first..=first + 2 * pairs - 1).unwrap();
+        let ways = links::between(&wakes).into_iter().zip(&wakes);
+        let outbox = |((links, _), wake): ((Links, _), &Arc<EventFd>)| {
+            Outbox::new(Vec::new(), 0..0, links, pool.clone(), wakes.len(), mpsc::channel(1).0, wake).unwrap()
+        };
+        ways.map(outbox).collect()
+    }
+
+    #[test]
+    fn a_pair_of_ports_is_used_again_with_its_sockets_after_it_has_rested() {
+        let mut outbox = two(23_000, 200).remove(0);
+        // An eighth of the pairs for two workers: 12 each, of which 3 rest always.
+        let pairs: Vec<_> = (0..5).map(|_| outbox.bind_pair(IP).unwrap()).collect();
+        pairs.iter().for_each(|pair| outbox.release_pair(*pair));
+        assert_eq!((outbox.bind_pair(IP).unwrap(), outbox.bind_pair(IP).unwrap()), (pairs[0], pairs[1]));
+        let fresh = outbox.bind_pair(IP).unwrap();
+        assert!(!pairs.contains(&fresh), "the others rest on");
+    }
+
+    #[test]
+    fn ports_that_rest_with_one_worker_hardly_lack_the_other_and_come_back_when_there_are_no_more() {
+        let [mut a, mut b] = <[Outbox; 2]>::try_from(two(23_400, 40)).unwrap();
+        let all: Vec<_> = (0..40).map(|_| a.bind_pair(IP).unwrap()).collect();
+        assert_eq!(b.bind_pair(IP), Err(OpenFailure::NoPort));
+        all.into_iter().for_each(|pair| a.release_pair(pair));
+        assert_eq!(a.resting.len(), 2);
+        for _ in 0..38 {
+            b.bind_pair(IP).unwrap();
+        }
+        assert_eq!(b.bind_pair(IP), Err(OpenFailure::NoPort));
+        assert!(a.bind_pair(IP).is_ok() && a.bind_pair(IP).is_ok(), "what rests is taken before a call is refused");
+        assert_eq!(a.bind_pair(IP), Err(OpenFailure::NoPort));
     }
 }

@@ -48,6 +48,11 @@ impl PortPool {
         Ok(Self { addresses: addresses.iter().map(address).collect(), first: first as u16 })
     }
 
+    /// How many pairs there are on each address.
+    pub(super) fn pairs(&self) -> usize {
+        self.addresses.first().map_or(0, |address| address.taken.len())
+    }
+
     /// Binds the next free pair on `ip`: RTP's socket and address, RTCP's socket. Ports that others hold are passed over.
     pub(super) fn bind(&self, ip: IpAddr) -> Result<(Socket, SocketAddr, Socket), OpenFailure> {
         let address = self.addresses.iter().find(|address| address.ip == ip).ok_or(OpenFailure::NotOurAddress)?;

@@ -58,7 +58,7 @@ impl Common {
         let own = u32::from(worker.0) * addresses..(u32::from(worker.0) + 1) * addresses;
         let sockets = own.clone().map(|id| (SocketId(id), self.shared[id as usize].1)).collect();
         let shared = self.shared.iter().map(|(socket, _)| Arc::clone(socket)).collect();
-        let outbox = Outbox::new(shared, own, links, self.pool.clone(), self.events.clone(), &wake)?;
+        let outbox = Outbox::new(shared, own, links, self.pool.clone(), config.workers, self.events.clone(), &wake)?;
         let core = Core::new(CoreConfig {
             worker,
             sockets,

@@ -85,9 +85,8 @@ impl Turner {
 
     /// Carries what a socket has. A leg's own has one datagram in a turn, or a few, which the next turns read.
     fn read(&mut self, now: Now, socket: SocketId) {
-        let (batches, at_most) = if self.outbox.is_shared(socket) { (BATCHES_A_TURN, MAX_BATCH) } else { (1, 1) };
-        for _ in 0..batches {
-            let count = self.outbox.recv(socket, &mut self.batch, at_most);
+        for _ in 0..BATCHES_A_TURN {
+            let count = self.outbox.recv(socket, &mut self.batch);
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
@@ -98,7 +97,7 @@ impl Turner {
                     None => self.core.refuse_too_long(),
                 }
             }
-            if count < at_most {
+            if count < MAX_BATCH {
                 return;
             }
         }
@@ -136,7 +135,7 @@ mod tests {
         let wake = Arc::new(EventFd::new().unwrap());
         let (links, arrivals) = links::between(&[Arc::clone(&wake), Arc::new(EventFd::new().unwrap())]).swap_remove(0);
         let pool = PortPool::new(&[ip], 22_880..=22_899).unwrap();
-        let outbox = Outbox::new(Vec::new(), 0..0, links, pool, mpsc::channel(8).0, &wake).unwrap();
+        let outbox = Outbox::new(Vec::new(), 0..0, links, pool, 2, mpsc::channel(8).0, &wake).unwrap();
         let core = Core::new(CoreConfig {
             worker: WorkerId(0),
             sockets: Vec::new(),

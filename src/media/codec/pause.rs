@@ -62,7 +62,7 @@ impl Pause {
             return Say::Frame;
         }
         self.unsent += pcm.len();
-        if self.unsent > REFRESH_SAMPLES {
+        if self.unsent >= REFRESH_SAMPLES {
             self.unsent = 0;
             return Say::Frame;
         }
@@ -91,10 +91,10 @@ mod tests {
     fn a_pause_begins_after_300_ms_of_silence_and_says_the_background_every_400_ms() {
         let mut pause = Pause::default();
         assert_eq!(count(&said(&mut pause, 3_000, 50), Say::Frame), 50);
-        let silence = said(&mut pause, 20, 15 + 2 * 21);
+        let silence = said(&mut pause, 20, 15 + 2 * 20);
         assert_eq!(count(&silence[..15], Say::Frame), 15);
         assert_eq!(silence[15], Say::Pause);
-        assert_eq!(silence[35..37], [Say::Frame, Say::Pause]);
+        assert_eq!(silence[34..36], [Say::Frame, Say::Pause]);
         assert_eq!((count(&silence[15..], Say::Frame), count(&silence[15..], Say::Pause)), (2, 2));
         assert_eq!(said(&mut pause, 3_000, 1), [Say::Frame], "speech is heard from its first frame");
     }

@@ -1,0 +1,15 @@
+"""How a gateway of this folder's configuration is started."""
+import os, shutil
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+
+
+def fresh(data):
+    """The command line, without `serve`, of a gateway with nothing in it yet, whose directory is `data`."""
+    shutil.rmtree(data, ignore_errors=True)
+    os.makedirs(data)
+    for name in ("ringway.toml", "dialplan.toml"):
+        text = open(f"{HERE}/{name}").read().replace("DATA", data)
+        open(f"{data}/{name}", "w").write(text)
+    return [f"{ROOT}/target/release/ringway", "--config", f"{data}/ringway.toml"]
