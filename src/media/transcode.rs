@@ -179,12 +179,17 @@ impl Transcoder {
     /// encoder refuses is lost.
     pub fn pop(&mut self, loss_percent: u8, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
         while self.held >= self.frame_samples {
+            if self.marker {
+                self.encoder.begin_anew();
+            }
             let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], loss_percent, payload);
-            let (timestamp, marker) = (self.out_ts, std::mem::take(&mut self.marker));
+            let timestamp = self.out_ts;
+            let marker = self.marker && encoded == Ok(Encoded::Pause);
+            let marker = std::mem::replace(&mut self.marker, marker);
             self.take_frame();
             match encoded {
-                Ok(Encoded::Bytes(len)) => return Some(Ok(Frame { timestamp, marker, len })),
-                Ok(Encoded::Pause) => self.marker = true,
+                Ok(Encoded::Payload { len, onset }) => return Some(Ok(Frame { timestamp, marker: marker || onset, len })),
+                Ok(Encoded::Pause) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

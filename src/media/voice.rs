@@ -317,15 +317,16 @@ impl Voice {
     }
 
     fn audio(&mut self, pcm: &[i16], timestamp: u32, loss_percent: u8, payload: &mut [u8]) -> Tick {
-        let encoded = self.encoder.as_mut().map(|encoder| encoder.encode(pcm, loss_percent, payload));
-        match encoded {
-            Some(Ok(Encoded::Bytes(len))) => Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker), len }),
-            Some(Ok(Encoded::Pause)) => {
-                self.marker = true;
-                Tick::Quiet
+        let Some(encoder) = &mut self.encoder else { return Tick::Quiet };
+        if self.marker {
+            encoder.begin_anew();
+        }
+        match encoder.encode(pcm, loss_percent, payload) {
+            Ok(Encoded::Payload { len, onset }) => {
+                Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker) || onset, len })
             }
             // A frame that the encoder refused is lost.
-            Some(Err(_)) | None => Tick::Quiet,
+            Ok(Encoded::Pause) | Err(_) => Tick::Quiet,
         }
     }
 }

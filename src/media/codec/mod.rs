@@ -119,8 +119,13 @@ pub fn frame_samples(codec: Codec, ptime_ms: u8) -> usize {
 /// What an encoder made of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoded {
-    /// So many bytes of payload.
-    Bytes(usize),
+    /// A payload.
+    Payload {
+        /// Its bytes.
+        len: usize,
+        /// It is the first behind a pause.
+        onset: bool,
+    },
     /// The frame is part of a pause: nothing is sent in its place, and time goes on.
     Pause,
 }
@@ -128,7 +133,7 @@ pub enum Encoded {
 /// Speaks one direction of one leg.
 #[derive(Debug)]
 pub enum Encoder {
-    /// RFC 6716: 24 kbit/s while somebody speaks; pauses are not sent.
+    /// RFC 6716: 32 kbit/s while somebody speaks; pauses are not sent.
     Opus(Box<OpusVoice>),
     /// G.711.
     G711(Law),
@@ -163,6 +168,14 @@ impl Encoder {
         })
     }
 
+    /// The far side has heard something else since the last frame: the next one must be understood without those before.
+    pub fn begin_anew(&mut self) {
+        if let Self::Opus(opus) = self {
+            // libopus refuses this of no state that it has set up.
+            let _ = opus.encoder.begin_anew();
+        }
+    }
+
     /// Encodes one frame into the front of `payload`, for a far side that loses so many packets in a hundred.
     ///
     /// # Errors
@@ -173,7 +186,7 @@ impl Encoder {
             Self::G711(law) => {
                 let payload = payload.get_mut(..pcm.len()).ok_or(CodecError::Payload)?;
                 law.encode(pcm, payload);
-                Ok(Encoded::Bytes(pcm.len()))
+                Ok(Encoded::Payload { len: pcm.len(), onset: false })
             }
         }
     }
@@ -181,12 +194,14 @@ impl Encoder {
 
 impl OpusVoice {
     fn encode(&mut self, pcm: &[i16], loss_percent: u8, payload: &mut [u8]) -> Result<Encoded, CodecError> {
-        match (self.pause.next(pcm), self.toc) {
+        let say = self.pause.next(pcm);
+        match (say, self.toc) {
             (Say::Nothing, Some(_)) => return Ok(Encoded::Pause),
             (Say::Pause, Some(toc)) => {
                 *payload.first_mut().ok_or(CodecError::Payload)? = toc;
-                return Ok(Encoded::Bytes(1));
+                return Ok(Encoded::Payload { len: 1, onset: false });
             }
+            (Say::Onset, _) => self.encoder.begin_anew()?,
             (Say::Frame | Say::Pause | Say::Nothing, _) => {}
         }
         if self.loss_percent != loss_percent {
@@ -196,6 +211,6 @@ impl OpusVoice {
         let len = self.encoder.encode(pcm, payload)?;
         // Its last two bits say how many frames there are: one.
         self.toc = payload.first().filter(|_| len > 0).map(|first| first & 0xfc);
-        Ok(Encoded::Bytes(len))
+        Ok(Encoded::Payload { len, onset: say == Say::Onset })
     }
 }

@@ -22,6 +22,8 @@ const REFRESH_SAMPLES: usize = 3_200;
 pub(super) enum Say {
     /// It is encoded and sent.
     Frame,
+    /// So is it, the first behind a pause.
+    Onset,
     /// The far side is told that a pause begins: a packet of its first byte alone.
     Pause,
     /// Nothing is sent.
@@ -53,8 +55,9 @@ impl Pause {
         self.background = level.min(self.background + self.background / 256 + 1).min(QUIET);
         let silent = level <= QUIET && level <= self.background.saturating_mul(ABOVE_BACKGROUND).max(STEPS);
         if !silent {
+            let paused = self.silent > HANGOVER_SAMPLES;
             *self = Self { background: self.background, silent: 0, unsent: 0 };
-            return Say::Frame;
+            return if paused { Say::Onset } else { Say::Frame };
         }
         let before = self.silent;
         self.silent = before.saturating_add(pcm.len());
@@ -96,7 +99,7 @@ mod tests {
         assert_eq!(silence[15], Say::Pause);
         assert_eq!(silence[34..36], [Say::Frame, Say::Pause]);
         assert_eq!((count(&silence[15..], Say::Frame), count(&silence[15..], Say::Pause)), (2, 2));
-        assert_eq!(said(&mut pause, 3_000, 1), [Say::Frame], "speech is heard from its first frame");
+        assert_eq!(said(&mut pause, 3_000, 2), [Say::Onset, Say::Frame], "speech is heard from its first frame");
     }
 
     #[test]
@@ -104,7 +107,8 @@ mod tests {
         let mut pause = Pause::default();
         said(&mut pause, 8, 100);
         // -52 dBov: below any fixed threshold that background noise would need.
-        assert_eq!(count(&said(&mut pause, 80, 50), Say::Frame), 50);
+        let said = said(&mut pause, 80, 50);
+        assert_eq!((count(&said, Say::Onset), count(&said, Say::Frame)), (1, 49));
     }
 
     #[test]
@@ -117,7 +121,7 @@ mod tests {
         let mut pause = Pause::default();
         said(&mut pause, 0, 30);
         assert_eq!(count(&said(&mut pause, 0, 100), Say::Nothing), 90);
-        assert_eq!(said(&mut pause, 60, 1), [Say::Frame]);
+        assert_eq!(said(&mut pause, 60, 1), [Say::Onset]);
         // 22 dB within half a minute.
         assert!(count(&said(&mut pause, 60, 2_000)[1_700..], Say::Nothing) > 250);
     }
