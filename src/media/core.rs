@@ -140,7 +140,7 @@ impl Core {
             }
             LegOpen::WebRtc { ice_ufrag, ice_pwd } => {
                 let local = self.sockets.iter().map(|(_, addr)| *addr).collect();
-                (Transport::Browser(Box::new(Browser::new(self.worker, ice_ufrag, ice_pwd, &self.sockets))), local)
+                (Transport::Browser(Box::new(Browser::new(self.worker, ice_ufrag, ice_pwd))), local)
             }
         };
         let mut seed = [0; 32];
