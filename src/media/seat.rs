@@ -21,8 +21,8 @@ pub(super) struct Seat {
     pub(super) hears: Source,
     /// What carries the packets that arrive on it.
     pub(super) flow: Flow,
-    /// The deadline in the core's heap that is in force; others of this leg are stale.
-    pub(super) armed: Option<Instant>,
+    /// The deadline in the core's heap that is in force, and its name; others of this leg are stale.
+    pub(super) armed: Option<(Instant, &'static str)>,
 }
 
 impl Seat {
@@ -30,6 +30,12 @@ impl Seat {
     #[must_use]
     pub(super) fn new(leg: Leg) -> Self {
         Self { leg, hears: Source::Nothing, flow: Flow::default(), armed: None }
+    }
+
+    /// Whether the deadline that is in force is at `at`.
+    #[must_use]
+    pub(super) fn is_armed_for(&self, at: Instant) -> bool {
+        self.armed.is_some_and(|(armed, _)| armed == at)
     }
 
     /// The leg that it hears.

@@ -34,6 +34,10 @@ impl Seats {
         self.0.get_mut(key)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LegKey, &Seat)> {
+        self.0.iter()
+    }
+
     /// A leg and, if that is another, the one that hears it.
     pub(super) fn with_hearer(&mut self, key: LegKey) -> Option<(&mut Seat, Option<&mut Leg>)> {
         match self.0.get(key)?.flow.target() {
