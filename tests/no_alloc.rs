@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use audio::{rtp, sine};
 use house::House;
-use media_peer::{A, B, Bench, SHARED, addr, plan};
+use media_peer::{A, B, Bench, Peer, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::{Pair, SocketId};
 use ringway::plan::{Codec, DtmfWay, LegPlan, MediaCommand, Source};
@@ -44,6 +44,15 @@ fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec
     allocated
 }
 
+/// A browser whose DTLS connection has settled, which happens once.
+fn settled_browser(bench: &mut Bench) -> Peer {
+    let browser = bench.browser(A, addr(BROWSER));
+    bench.advance(Duration::from_secs(25));
+    bench.check(&browser, addr(BROWSER), true);
+    bench.sink.clear();
+    browser
+}
+
 fn opus() -> Vec<Vec<u8>> {
     let mut encoder = OpusEncoder::new().unwrap();
     (0..WARM + COUNTED)
@@ -72,7 +81,7 @@ fn rewriting_between_phones_allocates_nothing() {
 #[test]
 fn transcoding_with_srtp_allocates_nothing_either_way() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(A, addr(BROWSER));
+    let mut browser = settled_browser(&mut bench);
     let phone = bench.phone(B, addr(PHONE));
     bench.join(plan(Codec::Opus, 111, 1), plan(Codec::Pcmu, 0, 2));
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
@@ -85,7 +94,7 @@ fn transcoding_with_srtp_allocates_nothing_either_way() {
 #[test]
 fn rewriting_to_srtp_and_echo_allocate_nothing() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(A, addr(BROWSER));
+    let mut browser = settled_browser(&mut bench);
     let phone = bench.phone(B, addr(PHONE));
     bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
