@@ -1,7 +1,7 @@
 //! What a call's media weighs in the core: both its legs, the flows between them and the room for their deadlines. Bytes of
 //! Rust's heap: what the cryptographic library keeps for itself (the keys of AES-GCM) is not among them.
 //!
-//! A call as it is for most of its life: until a browser's DTLS connection has settled, 20 s after its handshake, it weighs
+//! A call as it is for most of its life: until a browser's DTLS connection has settled, 5 s after its handshake, it weighs
 //! eleven kilobytes more.
 #![allow(unsafe_code)]
 
@@ -25,7 +25,7 @@ use ringway::plan::{Codec, LegId, LegOpen, MediaCommand, MediaEvent, Source};
 const MOST: isize = 12 * 1_024;
 
 /// Time for a DTLS connection to settle, and not so long that a browser's consent is lost.
-const SETTLING: Duration = Duration::from_secs(25);
+const SETTLING: Duration = Duration::from_secs(10);
 
 const OPUS: (Codec, u8) = (Codec::Opus, 111);
 const PCMU: (Codec, u8) = (Codec::Pcmu, 0);

@@ -3,8 +3,7 @@
 //! Fed only with datagrams from a remote that ICE has validated. `dimpl` checks no fingerprint: the certificate is held
 //! against the one that SDP promised here, and until it fits no keys are handed out.
 //!
-//! Once the far side has had time enough to ask for its last flight again, little is kept of the connection (`settled`): it carries
-//! nothing but its own end.
+//! A few seconds after the handshake little is kept of the connection (`settled`): it carries nothing but its own end.
 
 mod settled;
 
@@ -23,9 +22,11 @@ use crate::plan::{DtlsRole, LegFailure};
 /// The first retransmission of a flight: a call rings, it cannot bear the second that RFC 6347 section 4.2.4.1 allows.
 const FIRST_RETRANSMISSION: Duration = Duration::from_millis(150);
 
-/// A handshake that has not ended by then has failed. One that has ended is not asked for any more when nothing has been said in it
-/// for so long.
+/// A handshake that has not ended by then has failed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// With keys, and after so long a silence in DTLS, the connection settles.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// The largest DTLS record there is, with room.
 const MAX_RECORD: usize = 17_000;
@@ -130,6 +131,8 @@ struct Shaking {
     settle: Option<Instant>,
     /// Of the records that the far side sends.
     secret: Option<Secret>,
+    /// With keys: the datagram that was sent last.
+    last: Vec<u8>,
 }
 
 impl fmt::Debug for Handshake {
@@ -161,7 +164,7 @@ impl Handshake {
     ) -> Result<Option<DtlsEvent>, LegFailure> {
         match &mut self.0 {
             State::Shaking(shaking) => shaking.handle_datagram(now, datagram, send),
-            State::Settled(settled) => Ok(settled.is_good_bye(datagram).then_some(DtlsEvent::Closed)),
+            State::Settled(settled) => Ok(settled.handle_datagram(datagram, send).then_some(DtlsEvent::Closed)),
         }
     }
 
@@ -206,23 +209,31 @@ impl Shaking {
             dtls.set_active(true);
         }
         let give_up = Some(now + HANDSHAKE_TIMEOUT);
-        Self { dtls, role, expected, verified: false, deadline: Some(now), give_up, settle: None, secret: None }
+        Self { dtls, role, expected, verified: false, deadline: Some(now), give_up, settle: None, secret: None, last: Vec::new() }
     }
 
     fn handle_datagram(
         &mut self,
         now: Instant,
         datagram: &[u8],
-        send: impl FnMut(&[u8]),
+        mut send: impl FnMut(&[u8]),
     ) -> Result<Option<DtlsEvent>, LegFailure> {
+        let mut last = Vec::new();
         let (event, secret) = noting(their_role(self.role), || {
             self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
             self.dtls.handle_packet(datagram).map_err(|_| LegFailure::Dtls)?;
-            self.poll(send)
+            self.poll(|packet| {
+                send(packet);
+                last = packet.to_vec();
+            })
         });
         self.secret = secret.or(self.secret);
-        // Without keys it does not settle but give up.
-        self.settle = if self.give_up.is_none() { Some(now + HANDSHAKE_TIMEOUT) } else { None };
+        if self.give_up.is_none() {
+            self.settle = Some(now + SETTLE_TIME);
+            if !last.is_empty() {
+                self.last = last;
+            }
+        }
         event
     }
 
@@ -246,7 +257,7 @@ impl Shaking {
         let secret = self.secret?;
         let mut good_bye = Vec::new();
         self.close(|packet| good_bye = packet.to_vec());
-        Some(Settled::new(secret, their_role(self.role), good_bye.into()))
+        Some(Settled::new(secret, their_role(self.role), std::mem::take(&mut self.last), good_bye))
     }
 
     fn poll(&mut self, mut send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {

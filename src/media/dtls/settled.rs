@@ -1,9 +1,13 @@
 //! What is left of a DTLS connection once its handshake has been over for a while: a few hundred bytes, where [`dimpl`] keeps
-//! eleven thousand of a handshake that nobody asks for again.
+//! eleven thousand.
 //!
 //! Nothing but close_notify travels in it from then on. Ours is sealed beforehand. To recognise theirs takes the secret that their
 //! records are protected with, which `dimpl` does not hand out; it has its HMACs made by us, though, and those that make traffic
 //! secrets are taken note of, as a browser does for its key log (RFC 9850).
+//!
+//! A far side that asks for our last words of the handshake again gets the very datagram that it has missed: the end of the last
+//! flight in DTLS 1.2 (RFC 6347 section 4.2.4), the acknowledgement in 1.3 (RFC 9147 section 7). One that it has not missed after
+//! all is a replay to it.
 
 use std::cell::Cell;
 
@@ -22,8 +26,9 @@ const SUITES_12: [Dtls12CipherSuite; 2] =
 const SUITES_13: [Dtls13CipherSuite; 2] = [Dtls13CipherSuite::AES_128_GCM_SHA256, Dtls13CipherSuite::AES_256_GCM_SHA384];
 
 const TAG_LEN: usize = 16;
-/// The content type of alerts (RFC 8446 section 6), and close_notify.
+/// Content types (RFC 8446 section 5.1), and close_notify.
 const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
 const CLOSE_NOTIFY: u8 = 0;
 
 /// The secret that records of a connection are protected with.
@@ -92,12 +97,14 @@ pub(super) struct Settled {
     secret: Secret,
     /// The far side's role.
     theirs: DtlsRole,
+    /// Our last words of the handshake.
+    last: Box<[u8]>,
     good_bye: Box<[u8]>,
 }
 
 impl Settled {
-    pub(super) fn new(secret: Secret, theirs: DtlsRole, good_bye: Box<[u8]>) -> Self {
-        Self { secret, theirs, good_bye }
+    pub(super) fn new(secret: Secret, theirs: DtlsRole, last: Vec<u8>, good_bye: Vec<u8>) -> Self {
+        Self { secret, theirs, last: last.into(), good_bye: good_bye.into() }
     }
 
     /// Our close_notify.
@@ -105,8 +112,17 @@ impl Settled {
         &self.good_bye
     }
 
-    /// Whether a datagram is the far side's close_notify. Whatever else it may be is of no use any more.
-    pub(super) fn is_good_bye(&self, datagram: &[u8]) -> bool {
+    /// Handles a datagram; whether it is the far side's close_notify.
+    pub(super) fn handle_datagram(&self, datagram: &[u8], mut send: impl FnMut(&[u8])) -> bool {
+        // In the clear under DTLS 1.2; in the epoch of the handshake, 2, under 1.3 (RFC 9147 section 4).
+        let is_handshake = datagram.first().is_some_and(|first| *first == HANDSHAKE || first & 0xe3 == 0x22);
+        if is_handshake && !self.last.is_empty() {
+            send(&self.last);
+        }
+        !is_handshake && self.is_good_bye(datagram)
+    }
+
+    fn is_good_bye(&self, datagram: &[u8]) -> bool {
         let alert = match &self.secret {
             Secret::Master { hash, secret, randoms } => self.alert_12(*hash, secret, randoms, datagram),
             Secret::Traffic { hash, secret } => alert_13(*hash, secret.get(..hash.output_len()).unwrap_or(secret), datagram),
