@@ -196,8 +196,12 @@ impl Core {
     }
 
     fn on_rtp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
-        let done = self.step(now, key, sink, |seat, hearer, sink| seat.on_rtp(now, pair, slot, hearer, sink));
-        self.tally(done.is_some(), |traffic| &mut traffic.rtp);
+        let done = self.guarded(now, key, sink, |seats, sink| {
+            let (seat, hearer, pcm) = seats.with_hearer_and_pcm(key)?;
+            seat.on_rtp(now, pair, slot, hearer, pcm, sink);
+            Some(())
+        });
+        self.tally(done.flatten().is_some(), |traffic| &mut traffic.rtp);
     }
 
     fn on_rtcp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {

@@ -164,6 +164,7 @@ impl Flow {
         arrival: Arrival<'_>,
         slot: &mut Slot,
         to: Option<&mut Leg>,
+        pcm: &mut TurnPcm,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, Drop> {
         let (from, pt, place) = (arrival.from, arrival.header.pt, arrival.place);
@@ -199,7 +200,7 @@ impl Flow {
                     () if event && (takes_keys(to).is_some() || alone()) => hear_event(&mut self.ear, &arrival, slot, to, sink),
                     () if !place.newest => Err(Drop::Late),
                     () if event => carry_event(transcoding, &arrival, slot, to, sink),
-                    () => transcode(transcoding, &arrival, slot, to, sink),
+                    () => transcode(transcoding, &arrival, slot, to, pcm, sink),
                 }
             }
         }
@@ -369,6 +370,7 @@ fn transcode(
     arrival: &Arrival<'_>,
     slot: &Slot,
     to: &mut Leg,
+    pcm: &mut TurnPcm,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
     let Arrival { now, header, place, speaker, .. } = arrival;
@@ -386,11 +388,10 @@ fn transcode(
         out_index: to.tx.next_index(),
         payload: &slot.data()[header.payload.clone()],
     };
-    let mut pcm = TurnPcm::default();
-    let pushed = transcoder.push(audio, &mut pcm);
+    let pushed = transcoder.push(audio, pcm);
     if let (Some(tones), Ok(())) = (tones, pushed) {
         let deaf = event_at.is_some_and(|at| now.saturating_duration_since(at) < KEY_LOST);
-        tones.hear(*now, deaf, transcoder.fresh(&mut pcm), |heard| hand_on(heard, *now, *speaker, to, sink));
+        tones.hear(*now, deaf, transcoder.fresh(pcm), |heard| hand_on(heard, *now, *speaker, to, sink));
     }
     if ready.is_err() || to.voice.is_busy() {
         transcoder.discard();
@@ -399,7 +400,7 @@ fn transcode(
     let (_, pair) = ready?;
     let mut outcome = Outcome::Held;
     let loss_percent = to.expected_loss_percent();
-    while let Some(frame) = transcoder.pop(loss_percent, &mut pcm, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+    while let Some(frame) = transcoder.pop(loss_percent, pcm, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
         let Ok(frame) = frame else { continue };
         // Every frame is taken out whatever becomes of it: the turn's room is reckoned by that.
         outcome = match to.send_made(*now, pair, sink, (plan.tx_pt.0, frame.marker, frame.timestamp), frame.len) {

@@ -9,6 +9,7 @@ use super::flow::{Arrival, Flow, Target};
 use super::joins::speaker_of;
 use super::leg::{Leg, Transport};
 use super::stats::{Drop, Outcome};
+use super::transcode::TurnPcm;
 use super::{Pair, Sink};
 use crate::base::Now;
 use crate::plan::{LegFailure, LegId, LegRemote, MediaEvent, Source};
@@ -101,9 +102,18 @@ impl Seat {
         }
     }
 
-    /// RTP: carried to `hearer`, whoever hears this leg, and counted. Itself it finds here.
-    pub(super) fn on_rtp(&mut self, now: Now, pair: Pair, slot: &mut Slot, hearer: Option<&mut Leg>, sink: &mut dyn Sink) {
-        let outcome = self.carry(now.mono, pair, slot, hearer, sink).unwrap_or_else(Outcome::Dropped);
+    /// RTP: carried to `hearer`, whoever hears this leg, by way of `pcm` where it is transcoded, and counted. Itself it finds
+    /// here.
+    pub(super) fn on_rtp(
+        &mut self,
+        now: Now,
+        pair: Pair,
+        slot: &mut Slot,
+        hearer: Option<&mut Leg>,
+        pcm: &mut TurnPcm,
+        sink: &mut dyn Sink,
+    ) {
+        let outcome = self.carry(now.mono, pair, slot, hearer, pcm, sink).unwrap_or_else(Outcome::Dropped);
         self.leg.counters.count(outcome);
     }
 
@@ -113,6 +123,7 @@ impl Seat {
         pair: Pair,
         slot: &mut Slot,
         hearer: Option<&mut Leg>,
+        pcm: &mut TurnPcm,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, Drop> {
         let leg = &mut self.leg;
@@ -128,7 +139,7 @@ impl Seat {
         }
         let arrival = Arrival { now, speaker: leg.id, from: &from, header, place };
         let hearer = if self.flow.target() == Target::Itself { Some(leg) } else { hearer };
-        self.flow.carry(arrival, slot, hearer, sink)
+        self.flow.carry(arrival, slot, hearer, pcm, sink)
     }
 
     /// Lays another flow; a key that is down in the old one counts as let go.

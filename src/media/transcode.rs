@@ -9,7 +9,7 @@ const MAX_SILENCE_SAMPLES: i32 = 160_000;
 
 /// The PCM of one turn, a call of [`Transcoder::push`] and those of [`Transcoder::pop`] behind it: less than a frame that was held,
 /// filled up, a gap and a packet. It is much more than what is held from one turn to the next, which is all that a transcoder
-/// keeps.
+/// keeps: all of a core share one.
 #[derive(Debug)]
 pub struct TurnPcm([i16; 2 * MAX_PACKET_SAMPLES + MAX_CONCEALED_SAMPLES]);
 
