@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use audio::{rtp, sine};
 use house::House;
-use media_peer::{A, B, Bench, SHARED, addr, plan};
+use media_peer::{A, B, Bench, Peer, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::{Pair, SocketId};
 use ringway::plan::{Codec, DtmfWay, LegPlan, MediaCommand, Source};
@@ -22,6 +22,8 @@ const PHONE: &str = "198.51.100.1:20000";
 const BROWSER: &str = "203.0.113.1:50000";
 const WARM: usize = 50;
 const COUNTED: usize = 500;
+/// Time for a DTLS connection to settle, which allocates once.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// Feeds prepared packets, one each 20 ms with all deadlines on the way, and counts what is allocated after warm-up.
 fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec<u8>], sent_each: usize) -> usize {
@@ -42,6 +44,15 @@ fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec
     let allocated = allocator::allocations() - before;
     assert_eq!(sent, COUNTED * sent_each, "every packet went through");
     allocated
+}
+
+/// A browser whose DTLS connection has settled.
+fn settled_browser(bench: &mut Bench) -> Peer {
+    let browser = bench.browser(A, addr(BROWSER));
+    bench.advance(SETTLING);
+    bench.check(&browser, addr(BROWSER), true);
+    bench.sink.clear();
+    browser
 }
 
 fn opus() -> Vec<Vec<u8>> {
@@ -72,7 +83,7 @@ fn rewriting_between_phones_allocates_nothing() {
 #[test]
 fn transcoding_with_srtp_allocates_nothing_either_way() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(A, addr(BROWSER));
+    let mut browser = settled_browser(&mut bench);
     let phone = bench.phone(B, addr(PHONE));
     bench.join(plan(Codec::Opus, 111, 1), plan(Codec::Pcmu, 0, 2));
     let protected: Vec<_> = opus().iter().map(|packet| browser.protect(packet)).collect();
@@ -85,7 +96,7 @@ fn transcoding_with_srtp_allocates_nothing_either_way() {
 #[test]
 fn rewriting_to_srtp_and_echo_allocate_nothing() {
     let mut bench = Bench::default();
-    let mut browser = bench.browser(A, addr(BROWSER));
+    let mut browser = settled_browser(&mut bench);
     let phone = bench.phone(B, addr(PHONE));
     bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, phone, PHONE, &pcmu(), 1), 0);
@@ -103,6 +114,8 @@ fn handing_over_to_another_worker_allocates_nothing() {
     house.set_path(A, plan(Codec::Pcmu, 0, 1), Source::Leg(B));
     house.set_path(B, plan(Codec::Pcmu, 0, 2), Source::Leg(A));
     house.move_legs(&[A, B], 1);
+    house.advance(SETTLING);
+    house.workers.iter_mut().for_each(|worker| worker.sink.clear());
     let protected: Vec<_> = pcmu().iter().map(|packet| browser.protect(packet)).collect();
     let mut before = 0;
     for (n, packet) in protected.iter().enumerate() {

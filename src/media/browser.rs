@@ -6,10 +6,8 @@ use smallvec::SmallVec;
 use super::dtls::{DtlsEvent, DtlsIdentity, Handshake};
 use super::ice::{Checked, Ice};
 use super::srtp::{SrtpError, SrtpRx, SrtpTx};
-use super::{Pair, Sink, SocketId, WorkerId};
+use super::{Pair, Sink, WorkerId};
 use crate::plan::{DtlsRole, LegFailure};
-
-use std::net::SocketAddr;
 
 /// What a browser leg has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +47,8 @@ fn put(sink: &mut dyn Sink, pair: Pair, bytes: &[u8]) {
 impl Browser {
     /// A leg that waits for its far side.
     #[must_use]
-    pub(super) fn new(home: WorkerId, ufrag: String, pwd: String, sockets: &[(SocketId, SocketAddr)]) -> Self {
-        let ice = Ice::new(ufrag, pwd, sockets);
+    pub(super) fn new(home: WorkerId, ufrag: String, pwd: String) -> Self {
+        let ice = Ice::new(ufrag, pwd);
         Self { home, ice, expected: None, handshake: None, srtp: None, renewing: false, failed: false }
     }
 

@@ -26,6 +26,10 @@ use is::stun::StunMessage;
 /// Deadlines are kept no closer than this.
 const RESOLUTION: Duration = Duration::from_millis(1);
 
+/// Room in the heap of deadlines, a leg: one is in force, the others are stale ones that wait for their time. When the room is
+/// full the stale ones are thrown out.
+const DEADLINES_A_LEG: usize = 4;
+
 /// What a core is made of.
 #[derive(Debug)]
 pub struct CoreConfig {
@@ -63,7 +67,7 @@ pub struct Core {
     pub(super) listeners: BTreeMap<LegId, LegKey>,
     pub(super) routes: Routes,
     /// A heap rather than [`Deadlines`](crate::base::Deadlines): it keeps its memory, so that a tone's tick allocates nothing.
-    deadlines: BinaryHeap<Reverse<(Instant, &'static str, LegKey)>>,
+    deadlines: BinaryHeap<Reverse<(Instant, LegKey)>>,
     traffic: Traffic,
     /// RTP packets of the legs that have ended.
     ended: Counters,
@@ -85,8 +89,7 @@ impl Core {
             by_id: BTreeMap::new(),
             listeners: BTreeMap::new(),
             routes: Routes::default(),
-            // Stale ones stay until their time: a leg that is busy with keys leaves a few a second behind.
-            deadlines: BinaryHeap::with_capacity(config.max_legs.min(4_096) * 32),
+            deadlines: BinaryHeap::with_capacity(config.max_legs.min(4_096) * DEADLINES_A_LEG),
             traffic: Traffic::default(),
             ended: Counters::default(),
         }
@@ -140,7 +143,7 @@ impl Core {
             }
             LegOpen::WebRtc { ice_ufrag, ice_pwd } => {
                 let local = self.sockets.iter().map(|(_, addr)| *addr).collect();
-                (Transport::Browser(Box::new(Browser::new(self.worker, ice_ufrag, ice_pwd, &self.sockets))), local)
+                (Transport::Browser(Box::new(Browser::new(self.worker, ice_ufrag, ice_pwd))), local)
             }
         };
         let mut seed = [0; 32];
@@ -193,8 +196,12 @@ impl Core {
     }
 
     fn on_rtp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
-        let done = self.step(now, key, sink, |seat, hearer, sink| seat.on_rtp(now, pair, slot, hearer, sink));
-        self.tally(done.is_some(), |traffic| &mut traffic.rtp);
+        let done = self.guarded(now, key, sink, |seats, sink| {
+            let (seat, hearer, pcm) = seats.with_hearer_and_pcm(key)?;
+            seat.on_rtp(now, pair, slot, hearer, pcm, sink);
+            Some(())
+        });
+        self.tally(done.flatten().is_some(), |traffic| &mut traffic.rtp);
     }
 
     fn on_rtcp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
@@ -273,12 +280,12 @@ impl Core {
 
     /// Does whatever is due at `now`.
     pub fn handle_timeout(&mut self, now: Now, sink: &mut dyn Sink) {
-        while let Some(Reverse((at, _, key))) = self.deadlines.peek().copied() {
+        while let Some(Reverse((at, key))) = self.deadlines.peek().copied() {
             if at > now.mono {
                 break;
             }
             self.deadlines.pop();
-            let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.armed == Some(at)) else { continue };
+            let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.is_armed_for(at)) else { continue };
             seat.armed = None;
             self.step(now, key, sink, |seat, hearer, sink| seat.handle_timeout(now, hearer, sink));
         }
@@ -287,7 +294,9 @@ impl Core {
     /// When [`Core::handle_timeout`] is due next, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.deadlines.peek().map(|Reverse((at, name, _))| (*at, *name))
+        let Reverse((at, key)) = *self.deadlines.peek()?;
+        let armed = self.seats.get(key).filter(|seat| seat.is_armed_for(at)).and_then(|seat| seat.armed);
+        Some(armed.unwrap_or((at, "stale")))
     }
 
     /// Says good-bye on every leg and ends them all, without telling: who stops the worker knows.
@@ -358,11 +367,22 @@ impl Core {
         if let Some((at, name)) = seat.poll_timeout() {
             // A deadline that is past already fires soon, never in a loop within this turn.
             let at = at.max(now.mono + RESOLUTION);
-            if seat.armed.is_none_or(|armed| at < armed) {
-                seat.armed = Some(at);
-                self.deadlines.push(Reverse((at, name, key)));
+            if seat.armed.is_none_or(|(armed, _)| at < armed) {
+                seat.armed = Some((at, name));
+                if self.deadlines.len() < self.deadlines.capacity() {
+                    self.deadlines.push(Reverse((at, key)));
+                } else {
+                    self.weed_deadlines();
+                }
             }
         }
+    }
+
+    /// Leaves those that are in force, and room for as many again: more only if more legs were adopted than may be opened.
+    fn weed_deadlines(&mut self) {
+        self.deadlines.clear();
+        self.deadlines.reserve(2 * self.seats.len());
+        self.deadlines.extend(self.seats.iter().filter_map(|(key, seat)| Some(Reverse((seat.armed?.0, key)))));
     }
 
     /// Says good-bye and ends a leg; what it did, if it was there.

@@ -2,6 +2,10 @@
 //!
 //! Fed only with datagrams from a remote that ICE has validated. `dimpl` checks no fingerprint: the certificate is held
 //! against the one that SDP promised here, and until it fits no keys are handed out.
+//!
+//! A few seconds after the handshake little is kept of the connection (`settled`): it carries nothing but its own end.
+
+mod settled;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use dimpl::certificate::{calculate_fingerprint, generate_self_signed_certificate};
 use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
+use smallvec::{SmallVec, smallvec};
 
+use self::settled::{Secret, Settled, noting, with_notes};
 use super::srtp::{MasterKeys, Profile, SrtpRx, SrtpTx};
 use crate::plan::{DtlsRole, LegFailure};
 
@@ -18,6 +24,9 @@ const FIRST_RETRANSMISSION: Duration = Duration::from_millis(150);
 
 /// A handshake that has not ended by then has failed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// With keys, and after so long a silence in DTLS, the connection settles.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// The largest DTLS record there is, with room.
 const MAX_RECORD: usize = 17_000;
@@ -62,7 +71,7 @@ impl DtlsIdentity {
     /// Names the step that failed.
     pub fn generate() -> Result<Self, IdentityError> {
         let certificate = generate_self_signed_certificate().map_err(|_| IdentityError::Generation)?;
-        let config = dimpl::Config::builder()
+        let config = with_notes(dimpl::Config::builder())
             .use_server_cookie(false) // ICE has proven the address
             .require_client_certificate(true)
             .flight_start_rto(FIRST_RETRANSMISSION)
@@ -101,22 +110,38 @@ pub enum DtlsEvent {
     Closed,
 }
 
-/// One handshake with one browser.
-pub struct Handshake {
+/// One handshake with one browser, and the connection that it makes.
+pub struct Handshake(State);
+
+enum State {
+    Shaking(Box<Shaking>),
+    Settled(Settled),
+}
+
+struct Shaking {
     dtls: Dtls,
     role: DtlsRole,
     expected: [u8; 32],
     verified: bool,
     /// dimpl's own timer.
     deadline: Option<Instant>,
-    /// Without keys by then it has failed, whether or not the far side ever said a word.
+    /// Before there are keys: without any by then it has failed, whether or not the far side ever said a word.
     give_up: Option<Instant>,
-    buf: Vec<u8>,
+    /// With keys: when it settles unless the far side says something more.
+    settle: Option<Instant>,
+    /// Of the records that the far side sends.
+    secret: Option<Secret>,
+    /// With keys: the datagram that was sent last.
+    last: Vec<u8>,
 }
 
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handshake").field("role", &self.role).field("verified", &self.verified).finish_non_exhaustive()
+        let mut debug = f.debug_struct("Handshake");
+        if let State::Shaking(shaking) = &self.0 {
+            debug.field("role", &shaking.role).field("verified", &shaking.verified);
+        }
+        debug.finish_non_exhaustive()
     }
 }
 
@@ -124,25 +149,7 @@ impl Handshake {
     /// A handshake that has not begun; `expected` is the SHA-256 that SDP promised.
     #[must_use]
     pub fn new(now: Instant, identity: &DtlsIdentity, role: DtlsRole, expected: [u8; 32]) -> Self {
-        let mut dtls = Dtls::new_auto(Arc::clone(&identity.config), identity.certificate.clone(), now);
-        if role == DtlsRole::Client {
-            dtls.set_active(true);
-        }
-        Self {
-            dtls,
-            role,
-            expected,
-            verified: false,
-            deadline: Some(now),
-            give_up: Some(now + HANDSHAKE_TIMEOUT),
-            buf: vec![0; 2_048],
-        }
-    }
-
-    /// Whether it is a handshake of this kind with the same far side.
-    #[must_use]
-    pub fn is_with(&self, role: DtlsRole, expected: [u8; 32]) -> bool {
-        self.role == role && self.expected == expected
+        Self(State::Shaking(Box::new(Shaking::new(now, identity, role, expected))))
     }
 
     /// Handles a datagram from a validated remote; what must be sent goes through `send`.
@@ -155,16 +162,82 @@ impl Handshake {
         datagram: &[u8],
         send: impl FnMut(&[u8]),
     ) -> Result<Option<DtlsEvent>, LegFailure> {
-        self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
-        self.dtls.handle_packet(datagram).map_err(|_| LegFailure::Dtls)?;
-        self.poll(send)
+        match &mut self.0 {
+            State::Shaking(shaking) => shaking.handle_datagram(now, datagram, send),
+            State::Settled(settled) => Ok(settled.handle_datagram(datagram, send).then_some(DtlsEvent::Closed)),
+        }
     }
 
-    /// Starts the handshake, retransmits, gives up: whatever is due at `now`.
+    /// Starts the handshake, retransmits, gives up, settles: whatever is due at `now`.
     ///
     /// # Errors
     /// The leg has failed: the far side did not answer in time.
     pub fn handle_timeout(&mut self, now: Instant, send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {
+        let State::Shaking(shaking) = &mut self.0 else { return Ok(None) };
+        let event = shaking.handle_timeout(now, send)?;
+        if shaking.settle.is_some_and(|at| at <= now) {
+            shaking.settle = None;
+            if let Some(settled) = shaking.settled() {
+                self.0 = State::Settled(settled);
+            }
+        }
+        Ok(event)
+    }
+
+    /// When [`Handshake::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.0 {
+            State::Shaking(shaking) => shaking.deadline.into_iter().chain(shaking.give_up).chain(shaking.settle).min(),
+            State::Settled(_) => None,
+        }
+    }
+
+    /// Tells the far side that the connection ends.
+    pub fn close(&mut self, mut send: impl FnMut(&[u8])) {
+        match &mut self.0 {
+            State::Shaking(shaking) => shaking.close(send),
+            State::Settled(settled) => send(settled.good_bye()),
+        }
+    }
+}
+
+impl Shaking {
+    fn new(now: Instant, identity: &DtlsIdentity, role: DtlsRole, expected: [u8; 32]) -> Self {
+        let mut dtls = Dtls::new_auto(Arc::clone(&identity.config), identity.certificate.clone(), now);
+        if role == DtlsRole::Client {
+            dtls.set_active(true);
+        }
+        let give_up = Some(now + HANDSHAKE_TIMEOUT);
+        Self { dtls, role, expected, verified: false, deadline: Some(now), give_up, settle: None, secret: None, last: Vec::new() }
+    }
+
+    fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        mut send: impl FnMut(&[u8]),
+    ) -> Result<Option<DtlsEvent>, LegFailure> {
+        let mut last = Vec::new();
+        let (event, secret) = noting(their_role(self.role), || {
+            self.dtls.handle_timeout(now).map_err(|_| LegFailure::Dtls)?;
+            self.dtls.handle_packet(datagram).map_err(|_| LegFailure::Dtls)?;
+            self.poll(|packet| {
+                send(packet);
+                last = packet.to_vec();
+            })
+        });
+        self.secret = secret.or(self.secret);
+        if self.give_up.is_none() {
+            self.settle = Some(now + SETTLE_TIME);
+            if !last.is_empty() {
+                self.last = last;
+            }
+        }
+        event
+    }
+
+    fn handle_timeout(&mut self, now: Instant, send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {
         if self.give_up.is_some_and(|at| at <= now) {
             return Err(LegFailure::Dtls);
         }
@@ -172,27 +245,29 @@ impl Handshake {
         self.poll(send)
     }
 
-    /// When [`Handshake::handle_timeout`] is due.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.give_up).min()
-    }
-
-    /// Tells the far side that the connection ends.
-    pub fn close(&mut self, send: impl FnMut(&[u8])) {
+    fn close(&mut self, send: impl FnMut(&[u8])) {
         if self.dtls.close().is_ok() {
             // What else the last poll brings, a failure included, is about a connection that is over.
             let _ = self.poll(send);
         }
     }
 
+    /// What is kept of it; none if its secret is not known, and all of it is kept.
+    fn settled(&mut self) -> Option<Settled> {
+        let secret = self.secret?;
+        let mut good_bye = Vec::new();
+        self.close(|packet| good_bye = packet.to_vec());
+        Some(Settled::new(secret, their_role(self.role), std::mem::take(&mut self.last), good_bye))
+    }
+
     fn poll(&mut self, mut send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {
         let mut event = None;
+        let mut buf: SmallVec<[u8; 2_048]> = smallvec![0; 2_048];
         loop {
-            match self.dtls.poll_output(&mut self.buf) {
+            match self.dtls.poll_output(&mut buf) {
                 Output::Packet(packet) => send(packet),
                 Output::BufferTooSmall { needed } if needed > MAX_RECORD => return Err(LegFailure::Dtls),
-                Output::BufferTooSmall { needed } => self.buf.resize(needed, 0),
+                Output::BufferTooSmall { needed } => buf.resize(needed, 0),
                 Output::Timeout(at) => {
                     self.deadline = Some(at);
                     return Ok(event);
@@ -216,6 +291,13 @@ impl Handshake {
                 _ => {}
             }
         }
+    }
+}
+
+fn their_role(ours: DtlsRole) -> DtlsRole {
+    match ours {
+        DtlsRole::Client => DtlsRole::Server,
+        DtlsRole::Server => DtlsRole::Client,
     }
 }
 

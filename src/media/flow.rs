@@ -8,7 +8,7 @@ use super::leg::Leg;
 use super::rewrite::Rewriter;
 use super::routes::LegKey;
 use super::stats::{Drop, Outcome, Place};
-use super::transcode::{AudioIn, Gap, Transcoder};
+use super::transcode::{AudioIn, Gap, Transcoder, TurnPcm};
 use crate::plan::{DtmfPlan, DtmfWay, LegId, LegPlan, MediaEvent, Path};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, TelephoneEvent};
 
@@ -63,7 +63,7 @@ struct Transcoding {
     transcoder: Transcoder,
     events: EventMap,
     /// Listens for keys, where they are pressed as tones and not wanted as such.
-    tones: Option<ToneEar>,
+    tones: Option<Box<ToneEar>>,
     /// When a telephone event came last: what sounds like a key right behind one is the same key.
     event_at: Option<Instant>,
 }
@@ -128,7 +128,7 @@ impl Flow {
         let carrier = match path {
             Path::Rewrite => Carrier::Rewrite(Rewriter::default()),
             Path::Transcode => Transcoder::new(from, to, out_ts).map_or(Carrier::None, |transcoder| {
-                let tones = (from.dtmf_rx_tones && to.dtmf_tx != DtmfWay::Tones).then(ToneEar::default);
+                let tones = (from.dtmf_rx_tones && to.dtmf_tx != DtmfWay::Tones).then(Box::default);
                 Carrier::Transcode(Box::new(Transcoding { transcoder, events: EventMap::default(), tones, event_at: None }))
             }),
         };
@@ -164,6 +164,7 @@ impl Flow {
         arrival: Arrival<'_>,
         slot: &mut Slot,
         to: Option<&mut Leg>,
+        pcm: &mut TurnPcm,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, Drop> {
         let (from, pt, place) = (arrival.from, arrival.header.pt, arrival.place);
@@ -199,7 +200,7 @@ impl Flow {
                     () if event && (takes_keys(to).is_some() || alone()) => hear_event(&mut self.ear, &arrival, slot, to, sink),
                     () if !place.newest => Err(Drop::Late),
                     () if event => carry_event(transcoding, &arrival, slot, to, sink),
-                    () => transcode(transcoding, &arrival, slot, to, sink),
+                    () => transcode(transcoding, &arrival, slot, to, pcm, sink),
                 }
             }
         }
@@ -233,7 +234,7 @@ impl Flow {
 
     fn tones(&mut self) -> Option<&mut ToneEar> {
         match &mut self.carrier {
-            Carrier::Transcode(transcoding) => transcoding.tones.as_mut(),
+            Carrier::Transcode(transcoding) => transcoding.tones.as_deref_mut(),
             Carrier::None | Carrier::Rewrite(_) => None,
         }
     }
@@ -242,7 +243,7 @@ impl Flow {
     #[must_use]
     pub(super) fn due(&self) -> Option<Instant> {
         let tone = match &self.carrier {
-            Carrier::Transcode(transcoding) => transcoding.tones.as_ref().and_then(ToneEar::due),
+            Carrier::Transcode(transcoding) => transcoding.tones.as_deref().and_then(ToneEar::due),
             Carrier::None | Carrier::Rewrite(_) => None,
         };
         self.ear.due().into_iter().chain(tone).min()
@@ -369,6 +370,7 @@ fn transcode(
     arrival: &Arrival<'_>,
     slot: &Slot,
     to: &mut Leg,
+    pcm: &mut TurnPcm,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Drop> {
     let Arrival { now, header, place, speaker, .. } = arrival;
@@ -379,16 +381,17 @@ fn transcode(
         (Err(_), true) => to.plan.ok_or(Drop::NoPath)?,
         (Err(why), false) => return Err(*why),
     };
-    let pushed = transcoder.push(AudioIn {
+    let audio = AudioIn {
         timestamp: header.timestamp,
         missing: place.missing,
         out_ts_now: to.tx.ts_next(*now, plan.codec.clock_hz()),
         out_index: to.tx.next_index(),
         payload: &slot.data()[header.payload.clone()],
-    });
+    };
+    let pushed = transcoder.push(audio, pcm);
     if let (Some(tones), Ok(())) = (tones, pushed) {
         let deaf = event_at.is_some_and(|at| now.saturating_duration_since(at) < KEY_LOST);
-        tones.hear(*now, deaf, transcoder.fresh(), |heard| hand_on(heard, *now, *speaker, to, sink));
+        tones.hear(*now, deaf, transcoder.fresh(pcm), |heard| hand_on(heard, *now, *speaker, to, sink));
     }
     if ready.is_err() || to.voice.is_busy() {
         transcoder.discard();
@@ -396,9 +399,10 @@ fn transcode(
     }
     let (_, pair) = ready?;
     let mut outcome = Outcome::Held;
-    while let Some(frame) = transcoder.pop(to.expected_loss_percent(), &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+    let loss_percent = to.expected_loss_percent();
+    while let Some(frame) = transcoder.pop(loss_percent, pcm, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
         let Ok(frame) = frame else { continue };
-        // Every frame is taken out whatever becomes of it: the transcoder's room is reckoned by that.
+        // Every frame is taken out whatever becomes of it: the turn's room is reckoned by that.
         outcome = match to.send_made(*now, pair, sink, (plan.tx_pt.0, frame.marker, frame.timestamp), frame.len) {
             Ok(()) => Outcome::Sent,
             Err(why) => Outcome::Dropped(why),

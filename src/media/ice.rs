@@ -1,18 +1,20 @@
 //! Our end of ICE (RFC 8445) for one browser leg: lite, controlled, answering checks on the shared port.
 //!
-//! A wrapper over [`is`], which answers the checks; what is decided here is where packets go. The browser's candidates are
-//! never needed: a check that authenticates makes its source a *validated* remote, from which DTLS and SRTP are heard. A
-//! check with USE-CANDIDATE makes its source the *selected* one, to which we send, at once: `is` itself would hold to the
-//! highest priority for 15 s after a browser has moved to another network.
+//! STUN is read and written by [`is`]. Its agent is not used: who never sends a check needs no pairs of candidates to check, and
+//! they would weigh as much as all else that a leg knows. The browser's candidates are never needed either: a check that
+//! authenticates makes its source a *validated* remote, from which DTLS and SRTP are heard. A check with USE-CANDIDATE makes its
+//! source the *selected* one, to which we send, at once.
 //!
-//! A restart makes a new *generation*: credentials and an agent of their own. Checks of the one before are answered until one of
-//! the new has been valid; remotes stay validated, and packets flow, all the while.
+//! A restart makes a new *generation* of credentials. Checks of the one before are answered until one of the new has been valid;
+//! remotes stay validated, and packets flow, all the while.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use is::stun::{StunMessage, StunPacket};
-use is::{Candidate, IceAgent, IceCreds, Protocol};
+use hmac::{Hmac, Mac};
+use is::IceCreds;
+use is::stun::{StunMessage, TransId};
+use sha1::Sha1;
 use smallvec::SmallVec;
 
 use super::SocketId;
@@ -32,8 +34,8 @@ const MAX_REMOTES: usize = 8;
 /// Checks that came before SetRemote and are answered with it.
 const MAX_EARLY: usize = 8;
 
-/// `is` keeps every remote it has seen; after so many its agent, which holds nothing else of worth, is made anew.
-const AGENT_REMOTES: usize = 32;
+/// Room for an answer: 76 bytes, whether it is a success for an IPv6 address or an error.
+const MAX_ANSWER: usize = 128;
 
 /// One of our sockets and an address of the far side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,27 +54,56 @@ struct Validated {
     current: bool,
 }
 
-/// One pair of credentials and who answers for it.
+/// A check whose tag was good.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    pair: Pair,
+    id: TransId,
+    nominated: bool,
+    /// It is of one that calls itself controlled, which a lite agent is and stays (RFC 8445 section 6.1.1).
+    in_our_role: bool,
+}
+
+/// One pair of credentials on either side.
 #[derive(Debug)]
 struct Generation {
-    agent: IceAgent,
     local: IceCreds,
     remote: Option<IceCreds>,
-    /// Socket, source and nomination of checks before SetRemote, with the user fragment that they claim.
-    early: SmallVec<[(Pair, bool, String); 1]>,
+    /// Checks before SetRemote, with the user fragment that they claim.
+    early: Vec<(Check, String)>,
     /// One of its checks was valid.
     proven: bool,
 }
 
 impl Generation {
-    fn new(local: IceCreds, remote: Option<IceCreds>, sockets: &[(SocketId, SocketAddr)]) -> Self {
-        Self { agent: agent(&local, remote.as_ref(), sockets), local, remote, early: SmallVec::new(), proven: false }
+    fn new(local: IceCreds, remote: Option<IceCreds>) -> Self {
+        Self { local, remote, early: Vec::new(), proven: false }
     }
 
     /// Whether a check is for it, by both user fragments.
     fn is_named(&self, (ours, theirs): (&str, &str)) -> bool {
         self.local.ufrag == ours && self.remote.as_ref().is_none_or(|remote| remote.ufrag == theirs)
     }
+
+    /// Answers a check; whether it was valid.
+    fn answer(&self, check: &Check, send: impl FnOnce(&[u8])) -> bool {
+        let answer = match check.in_our_role {
+            true => StunMessage::binding_role_conflict_reply(check.id),
+            false => StunMessage::binding_reply(check.id, check.pair.remote),
+        };
+        let mut buf = [0; MAX_ANSWER];
+        let written = answer.to_bytes(Some(self.local.pass.as_bytes()), &mut buf, hmac_sha1);
+        let Some(bytes) = written.ok().and_then(|len| buf.get(..len)) else { return false };
+        send(bytes);
+        !check.in_our_role
+    }
+}
+
+fn hmac_sha1(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = <Hmac<Sha1> as Mac>::new_from_slice(key) else { return [0; 20] };
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
 }
 
 /// The ICE state of one browser leg.
@@ -83,7 +114,6 @@ pub struct Ice {
     before: Option<Box<Generation>>,
     /// The far side has restarted, and we have not yet.
     answer_due: bool,
-    sockets: SmallVec<[(SocketId, SocketAddr); 4]>,
     validated: SmallVec<[Validated; 2]>,
     selected: Option<Pair>,
     /// No valid check by then, and the leg has failed.
@@ -103,14 +133,13 @@ pub struct Checked {
 }
 
 impl Ice {
-    /// A leg that waits for checks on `sockets`.
+    /// A leg that waits for checks.
     #[must_use]
-    pub fn new(ufrag: String, pwd: String, sockets: &[(SocketId, SocketAddr)]) -> Self {
+    pub fn new(ufrag: String, pwd: String) -> Self {
         Self {
-            newest: Generation::new(IceCreds { ufrag, pass: pwd }, None, sockets),
+            newest: Generation::new(IceCreds { ufrag, pass: pwd }, None),
             before: None,
             answer_due: false,
-            sockets: SmallVec::from_slice(sockets),
             validated: SmallVec::new(),
             selected: None,
             deadline: None,
@@ -135,7 +164,7 @@ impl Ice {
     }
 
     fn begin_generation(&mut self, local: IceCreds, remote: Option<IceCreds>) -> Option<String> {
-        let old = std::mem::replace(&mut self.newest, Generation::new(local, remote, &self.sockets));
+        let old = std::mem::replace(&mut self.newest, Generation::new(local, remote));
         self.validated.iter_mut().for_each(|known| known.current = false);
         if old.proven || self.before.is_none() {
             self.before = Some(Box::new(old));
@@ -163,26 +192,14 @@ impl Ice {
                 self.begin_generation(self.newest.local.clone(), Some(remote));
                 self.answer_due = true;
             }
-            None => {
-                self.newest.agent.set_remote_credentials(remote.clone());
-                self.newest.remote = Some(remote);
-            }
+            None => self.newest.remote = Some(remote),
         }
         self.deadline = Some(now + CHECK_TIMEOUT);
-        let early = std::mem::take(&mut self.newest.early);
-        for _ in 0..=early.len() {
-            self.newest.agent.handle_timeout(now);
-        }
-        while let Some(answer) = self.newest.agent.poll_transmit() {
-            let Some(socket) = self.socket_of(answer.source) else { continue };
-            let pair = Pair { socket, remote: answer.destination };
-            send(pair, &answer.contents);
-            if is_success(&answer.contents) {
-                let nominated = early.iter().any(|(early, nominated, _)| *early == pair && *nominated);
-                validated(self.on_valid_check(now, pair, nominated, true));
+        for (check, claimed) in std::mem::take(&mut self.newest.early) {
+            if claimed == ufrag && self.newest.answer(&check, |answer| send(check.pair, answer)) {
+                validated(self.on_valid_check(now, &check, true));
             }
         }
-        while self.newest.agent.poll_event().is_some() {}
     }
 
     /// Handles a STUN datagram that names our user fragment; answers what it changed if it was a valid check.
@@ -191,33 +208,27 @@ impl Ice {
         now: Instant,
         pair: Pair,
         message: StunMessage<'_>,
-        mut send: impl FnMut(&[u8]),
+        send: impl FnOnce(&[u8]),
     ) -> Option<Checked> {
-        let destination = self.sockets.iter().find(|(socket, _)| *socket == pair.socket)?.1;
-        let nominated = message.use_candidate();
         let named = message.split_username()?;
         let is_old = !self.newest.is_named(named) && self.before.as_ref().is_some_and(|before| before.is_named(named));
         let generation = self.before.as_deref_mut().filter(|_| is_old).unwrap_or(&mut self.newest);
-        let claimed = named.1.to_owned();
-        if generation.agent.remote_candidates().count() >= AGENT_REMOTES {
-            generation.agent = agent(&generation.local, generation.remote.as_ref(), &self.sockets);
+        if !generation.is_named(named) || !message.verify(generation.local.pass.as_bytes(), hmac_sha1) {
+            return None;
         }
-        let packet = StunPacket { proto: Protocol::Udp, source: pair.remote, destination, message };
-        let accepted = generation.agent.handle_packet(now, packet);
-        generation.agent.handle_timeout(now);
-        let mut valid = false;
-        while let Some(answer) = generation.agent.poll_transmit() {
-            valid |= is_success(&answer.contents) && answer.destination == pair.remote;
-            send(&answer.contents);
+        let (nominated, in_our_role) = (message.use_candidate(), message.ice_controlled().is_some());
+        let check = Check { pair, id: message.trans_id(), nominated, in_our_role };
+        if generation.remote.is_none() {
+            if generation.early.len() < MAX_EARLY {
+                generation.early.push((check, named.1.to_owned()));
+            }
+            return None;
         }
-        while generation.agent.poll_event().is_some() {}
-        if accepted && generation.remote.is_none() && generation.early.len() < MAX_EARLY {
-            generation.early.push((pair, nominated, claimed));
-        }
-        valid.then(|| self.on_valid_check(now, pair, nominated, !is_old))
+        generation.answer(&check, send).then(|| self.on_valid_check(now, &check, !is_old))
     }
 
-    fn on_valid_check(&mut self, now: Instant, pair: Pair, nominated: bool, current: bool) -> Checked {
+    fn on_valid_check(&mut self, now: Instant, check: &Check, current: bool) -> Checked {
+        let Check { pair, nominated, .. } = *check;
         self.last_check = Some(now);
         let mut checked = Checked::default();
         match self.validated.iter_mut().find(|known| known.pair == pair) {
@@ -301,30 +312,52 @@ impl Ice {
         let deadline = self.deadline?;
         Some(self.last_check.map_or(deadline, |last| deadline.max(last + CONSENT_TIMEOUT)))
     }
-
-    fn socket_of(&self, local: SocketAddr) -> Option<SocketId> {
-        self.sockets.iter().find(|(_, addr)| *addr == local).map(|(socket, _)| *socket)
-    }
 }
 
-fn agent(local: &IceCreds, remote: Option<&IceCreds>, sockets: &[(SocketId, SocketAddr)]) -> IceAgent {
-    let mut agent = IceAgent::new(local.clone());
-    agent.set_ice_lite(true);
-    // A lite agent is always controlled (RFC 8445 section 6.1.1): it must win a conflict over the role.
-    agent.set_controlling(false);
-    agent.set_control_tie_breaker(u64::MAX);
-    for (_, addr) in sockets {
-        if let Ok(candidate) = Candidate::host(*addr, Protocol::Udp) {
-            agent.add_local_candidate(candidate);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PWD: &str = "0123456789012345678901";
+
+    /// What one check of a far side at `remote` is answered, and whether it was valid.
+    fn answer_to(remote: &str, is_controlling: bool, pwd: &str) -> (Option<Vec<u8>>, bool) {
+        #[allow(clippy::disallowed_methods)]
+        let now = Instant::now();
+        let mut ice = Ice::new("gate".into(), PWD.into());
+        ice.set_remote(now, "peer", "ignored", |_, _| panic!("nobody asked"), |_| panic!("nobody asked"));
+        let request = StunMessage::binding_request("gate:peer", TransId::new(), is_controlling, 7, 1, is_controlling);
+        let mut buf = [0; 300];
+        let len = request.to_bytes(Some(pwd.as_bytes()), &mut buf, hmac_sha1).unwrap();
+        let pair = Pair { socket: SocketId(0), remote: remote.parse().unwrap() };
+        let (mut answer, message) = (None, StunMessage::parse(&buf[..len]).unwrap());
+        let checked = ice.handle_stun(now, pair, message, |bytes| answer = Some(bytes.to_vec()));
+        assert_eq!(checked.is_some(), ice.is_validated(pair));
+        (answer, checked.is_some())
+    }
+
+    #[test]
+    fn a_check_is_answered_with_where_it_came_from_under_our_own_password() {
+        for remote in ["203.0.113.1:5", "[2001:db8::1]:60000"] {
+            let (answer, is_valid) = answer_to(remote, true, PWD);
+            let answer = answer.expect("an answer");
+            let answer = StunMessage::parse(&answer).unwrap();
+            assert!(is_valid && answer.is_successful_binding_response() && answer.verify(PWD.as_bytes(), hmac_sha1));
+            assert_eq!(answer.mapped_address(), Some(remote.parse().unwrap()));
         }
     }
-    if let Some(remote) = remote {
-        agent.set_remote_credentials(remote.clone());
-    }
-    agent
-}
 
-/// A Binding success response: what `is` answers to a check that it believes.
-fn is_success(stun: &[u8]) -> bool {
-    stun.starts_with(&[0x01, 0x01])
+    #[test]
+    fn one_that_calls_itself_controlled_is_told_so_and_validates_nothing() {
+        let (answer, is_valid) = answer_to("203.0.113.1:5", false, PWD);
+        let answer = answer.expect("an answer");
+        let answer = StunMessage::parse(&answer).unwrap();
+        assert!(!is_valid && answer.is_failed_binding_response() && answer.verify(PWD.as_bytes(), hmac_sha1));
+        assert_eq!(answer.error_code().map(|error| error.0), Some(487));
+    }
+
+    #[test]
+    fn one_with_another_password_is_not_answered() {
+        assert_eq!(answer_to("203.0.113.1:5", true, "another password"), (None, false));
+    }
 }

@@ -9,6 +9,7 @@ use super::flow::{Arrival, Flow, Target};
 use super::joins::speaker_of;
 use super::leg::{Leg, Transport};
 use super::stats::{Drop, Outcome};
+use super::transcode::TurnPcm;
 use super::{Pair, Sink};
 use crate::base::Now;
 use crate::plan::{LegFailure, LegId, LegRemote, MediaEvent, Source};
@@ -21,8 +22,8 @@ pub(super) struct Seat {
     pub(super) hears: Source,
     /// What carries the packets that arrive on it.
     pub(super) flow: Flow,
-    /// The deadline in the core's heap that is in force; others of this leg are stale.
-    pub(super) armed: Option<Instant>,
+    /// The deadline in the core's heap that is in force, and its name; others of this leg are stale.
+    pub(super) armed: Option<(Instant, &'static str)>,
 }
 
 impl Seat {
@@ -30,6 +31,12 @@ impl Seat {
     #[must_use]
     pub(super) fn new(leg: Leg) -> Self {
         Self { leg, hears: Source::Nothing, flow: Flow::default(), armed: None }
+    }
+
+    /// Whether the deadline that is in force is at `at`.
+    #[must_use]
+    pub(super) fn is_armed_for(&self, at: Instant) -> bool {
+        self.armed.is_some_and(|(armed, _)| armed == at)
     }
 
     /// The leg that it hears.
@@ -95,9 +102,18 @@ impl Seat {
         }
     }
 
-    /// RTP: carried to `hearer`, whoever hears this leg, and counted. Itself it finds here.
-    pub(super) fn on_rtp(&mut self, now: Now, pair: Pair, slot: &mut Slot, hearer: Option<&mut Leg>, sink: &mut dyn Sink) {
-        let outcome = self.carry(now.mono, pair, slot, hearer, sink).unwrap_or_else(Outcome::Dropped);
+    /// RTP: carried to `hearer`, whoever hears this leg, by way of `pcm` where it is transcoded, and counted. Itself it finds
+    /// here.
+    pub(super) fn on_rtp(
+        &mut self,
+        now: Now,
+        pair: Pair,
+        slot: &mut Slot,
+        hearer: Option<&mut Leg>,
+        pcm: &mut TurnPcm,
+        sink: &mut dyn Sink,
+    ) {
+        let outcome = self.carry(now.mono, pair, slot, hearer, pcm, sink).unwrap_or_else(Outcome::Dropped);
         self.leg.counters.count(outcome);
     }
 
@@ -107,6 +123,7 @@ impl Seat {
         pair: Pair,
         slot: &mut Slot,
         hearer: Option<&mut Leg>,
+        pcm: &mut TurnPcm,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, Drop> {
         let leg = &mut self.leg;
@@ -122,7 +139,7 @@ impl Seat {
         }
         let arrival = Arrival { now, speaker: leg.id, from: &from, header, place };
         let hearer = if self.flow.target() == Target::Itself { Some(leg) } else { hearer };
-        self.flow.carry(arrival, slot, hearer, sink)
+        self.flow.carry(arrival, slot, hearer, pcm, sink)
     }
 
     /// Lays another flow; a key that is down in the old one counts as let go.

@@ -4,44 +4,59 @@ use super::flow::Target;
 use super::leg::Leg;
 use super::routes::LegKey;
 use super::seat::Seat;
+use super::transcode::TurnPcm;
 
 /// All legs, each in its place.
 #[derive(Debug)]
-pub(super) struct Seats(SlotMap<LegKey, Seat>);
+pub(super) struct Seats {
+    legs: SlotMap<LegKey, Seat>,
+    /// Where they transcode, one packet after the other.
+    pcm: Box<TurnPcm>,
+}
 
 impl Seats {
     pub(super) fn with_capacity(legs: usize) -> Self {
-        Self(SlotMap::with_capacity(legs))
+        Self { legs: SlotMap::with_capacity(legs), pcm: Box::default() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.legs.len()
     }
 
     pub(super) fn insert(&mut self, seat: Seat) -> LegKey {
-        self.0.insert(seat)
+        self.legs.insert(seat)
     }
 
     pub(super) fn remove(&mut self, key: LegKey) -> Option<Seat> {
-        self.0.remove(key)
+        self.legs.remove(key)
     }
 
     pub(super) fn get(&self, key: LegKey) -> Option<&Seat> {
-        self.0.get(key)
+        self.legs.get(key)
     }
 
     pub(super) fn get_mut(&mut self, key: LegKey) -> Option<&mut Seat> {
-        self.0.get_mut(key)
+        self.legs.get_mut(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LegKey, &Seat)> {
+        self.legs.iter()
     }
 
     /// A leg and, if that is another, the one that hears it.
     pub(super) fn with_hearer(&mut self, key: LegKey) -> Option<(&mut Seat, Option<&mut Leg>)> {
-        match self.0.get(key)?.flow.target() {
-            Target::Leg(hearer) if self.0.contains_key(hearer) => {
-                let [seat, hearer] = self.0.get_disjoint_mut([key, hearer])?;
-                Some((seat, Some(&mut hearer.leg)))
+        self.with_hearer_and_pcm(key).map(|(seat, hearer, _)| (seat, hearer))
+    }
+
+    /// The same, with room to transcode between them.
+    pub(super) fn with_hearer_and_pcm(&mut self, key: LegKey) -> Option<(&mut Seat, Option<&mut Leg>, &mut TurnPcm)> {
+        let pcm = &mut *self.pcm;
+        match self.legs.get(key)?.flow.target() {
+            Target::Leg(hearer) if self.legs.contains_key(hearer) => {
+                let [seat, hearer] = self.legs.get_disjoint_mut([key, hearer])?;
+                Some((seat, Some(&mut hearer.leg), pcm))
             }
-            Target::Leg(_) | Target::Itself | Target::Nobody => Some((self.0.get_mut(key)?, None)),
+            Target::Leg(_) | Target::Itself | Target::Nobody => Some((self.legs.get_mut(key)?, None, pcm)),
         }
     }
 
@@ -52,6 +67,6 @@ impl Seats {
             Target::Itself => key,
             Target::Leg(hearer) => hearer,
         };
-        self.0.get(hearer).map(|seat| &seat.leg)
+        self.legs.get(hearer).map(|seat| &seat.leg)
     }
 }

@@ -7,7 +7,17 @@ use crate::wire::rtp::ts_diff;
 /// Timestamps that jump ahead by more than this, in samples at 8,000 Hz (20 s), are a clock set anew, not a silence.
 const MAX_SILENCE_SAMPLES: i32 = 160_000;
 
-const FIFO: usize = 2 * MAX_PACKET_SAMPLES + MAX_CONCEALED_SAMPLES;
+/// The PCM of one turn, a call of [`Transcoder::push`] and those of [`Transcoder::pop`] behind it: less than a frame that was held,
+/// filled up, a gap and a packet. It is much more than what is held from one turn to the next, which is all that a transcoder
+/// keeps: all of a core share one.
+#[derive(Debug)]
+pub struct TurnPcm([i16; 2 * MAX_PACKET_SAMPLES + MAX_CONCEALED_SAMPLES]);
+
+impl Default for TurnPcm {
+    fn default() -> Self {
+        Self([0; 2 * MAX_PACKET_SAMPLES + MAX_CONCEALED_SAMPLES])
+    }
+}
 
 /// One direction of a transcoded call, driven by its packets: what comes is decoded at once, and encoded as soon as it
 /// fills a frame of the outgoing packet time. A gap is concealed when the packet behind it shows it.
@@ -21,8 +31,9 @@ pub struct Transcoder {
     in_scale: u32,
     out_scale: u32,
     frame_samples: usize,
-    /// PCM that does not fill a frame yet, at the front.
-    fifo: Box<[i16; FIFO]>,
+    /// Between two turns, the PCM that does not fill a frame yet, at the front of one frame's room.
+    rest: Box<[i16]>,
+    /// How much of it there is; within a turn, how much of the turn's.
     held: usize,
     /// The incoming timestamp that continues the last packet.
     expected_ts: Option<u32>,
@@ -91,13 +102,14 @@ impl Transcoder {
     /// # Errors
     /// A codec refused to start.
     pub fn new(from: &LegPlan, to: &LegPlan, out_ts: u32) -> Result<Self, CodecError> {
+        let frame_samples = frame_samples(to.codec, to.ptime_ms);
         Ok(Self {
             decoder: Decoder::new(from.codec)?,
             encoder: Encoder::new(to.codec)?,
-            frame_samples: frame_samples(to.codec, to.ptime_ms),
+            frame_samples,
             in_scale: scale(from.codec),
             out_scale: scale(to.codec),
-            fifo: Box::new([0; FIFO]),
+            rest: vec![0; frame_samples].into(),
             held: 0,
             expected_ts: None,
             out_ts,
@@ -110,53 +122,54 @@ impl Transcoder {
     }
 
     /// Decodes a packet and conceals the gap before it, if any. Whatever it answers, [`Transcoder::pop`] must then be called
-    /// until there is no frame left.
+    /// until there is no frame left, or [`Transcoder::discard`].
     ///
     /// # Errors
     /// The payload is no packet of its codec.
-    pub fn push(&mut self, audio: AudioIn<'_>) -> Result<(), CodecError> {
+    pub fn push(&mut self, audio: AudioIn<'_>, pcm: &mut TurnPcm) -> Result<(), CodecError> {
+        let pcm = &mut pcm.0;
+        pcm[..self.held].copy_from_slice(&self.rest[..self.held]);
         self.fresh = Fresh::default();
         let samples = self.decoder.samples(audio.payload)?;
         let interrupted = self.discarded || self.out_index.is_some_and(|index| index != audio.out_index);
         if interrupted {
             self.discard();
             self.discarded = false;
-            self.go_on_from(audio.out_ts_now);
+            self.go_on_from(audio.out_ts_now, pcm);
         }
         let jump = match self.expected_ts {
             Some(expected) => ts_diff(expected, audio.timestamp) / self.in_scale.cast_signed(),
             None => {
-                self.go_on_from(audio.out_ts_now);
+                self.go_on_from(audio.out_ts_now, pcm);
                 0
             }
         };
         match usize::try_from(jump) {
             Ok(0) => {}
             Ok(gap) if audio.missing > 0 && gap <= MAX_CONCEALED_SAMPLES => {
-                let fifo = &mut self.fifo[self.held..self.held + gap];
-                self.decoder.conceal(audio.payload, fifo)?;
+                self.decoder.conceal(audio.payload, &mut pcm[self.held..self.held + gap])?;
                 self.held += gap;
                 self.fresh.before = Gap::Lost(gap);
             }
             Ok(gap) if jump <= MAX_SILENCE_SAMPLES && !interrupted => {
-                self.skip(gap);
+                self.skip(gap, pcm);
                 self.fresh.before = Gap::Silence;
             }
             // Back, or far ahead: the sender's clock was set anew. Ours goes on with the time that has passed.
             Ok(_) | Err(_) => {
-                self.go_on_from(audio.out_ts_now);
+                self.go_on_from(audio.out_ts_now, pcm);
                 self.fresh.before = Gap::Silence;
             }
         }
         self.expected_ts = Some(audio.timestamp.wrapping_add(samples as u32 * self.in_scale));
-        self.fresh.decoded = self.decoder.decode(audio.payload, &mut self.fifo[self.held..])?;
+        self.fresh.decoded = self.decoder.decode(audio.payload, &mut pcm[self.held..])?;
         self.held += self.fresh.decoded;
         Ok(())
     }
 
     /// What the last packet brought and what lay before it: to be listened to, or changed.
-    pub fn fresh(&mut self) -> (Gap, &mut [i16]) {
-        (self.fresh.before, &mut self.fifo[self.held - self.fresh.decoded..self.held])
+    pub fn fresh<'a>(&self, pcm: &'a mut TurnPcm) -> (Gap, &'a mut [i16]) {
+        (self.fresh.before, &mut pcm.0[self.held - self.fresh.decoded..self.held])
     }
 
     /// What comes next is another source's and continues nothing.
@@ -177,15 +190,17 @@ impl Transcoder {
 
     /// Encodes the next full frame into `payload`; none when what is left does not fill one, or is a pause. A frame that the
     /// encoder refuses is lost.
-    pub fn pop(&mut self, loss_percent: u8, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
+    pub fn pop(&mut self, loss_percent: u8, pcm: &mut TurnPcm, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
+        let pcm = &mut pcm.0;
         while self.held >= self.frame_samples {
             if self.marker {
                 self.encoder.begin_anew();
             }
-            let encoded = self.encoder.encode(&self.fifo[..self.frame_samples], loss_percent, payload);
+            let encoded = self.encoder.encode(&pcm[..self.frame_samples], loss_percent, payload);
             let timestamp = self.out_ts;
             let marker = self.marker && encoded == Ok(Encoded::Pause);
             let marker = std::mem::replace(&mut self.marker, marker);
+            pcm.copy_within(self.frame_samples..self.held, 0);
             self.take_frame();
             match encoded {
                 Ok(Encoded::Payload { len, onset }) => return Some(Ok(Frame { timestamp, marker: marker || onset, len })),
@@ -193,12 +208,12 @@ impl Transcoder {
                 Err(error) => return Some(Err(error)),
             }
         }
+        self.rest[..self.held].copy_from_slice(&pcm[..self.held]);
         None
     }
 
     /// One frame less is held.
     fn take_frame(&mut self) {
-        self.fifo.copy_within(self.frame_samples..self.held, 0);
         self.held -= self.frame_samples;
         self.out_ts = self.out_ts.wrapping_add(self.frame_samples as u32 * self.out_scale);
         if let Some(ticks) = self.pending_break.take() {
@@ -221,14 +236,14 @@ impl Transcoder {
     }
 
     /// A silence of `gap` samples that is not sent. A frame begun before it is filled up from it.
-    fn skip(&mut self, gap: usize) {
-        let filled = self.fill_up();
+    fn skip(&mut self, gap: usize, pcm: &mut [i16]) {
+        let filled = self.fill_up(pcm);
         self.leave_out(gap.saturating_sub(filled) as u32 * self.out_scale);
     }
 
     /// What follows is at `out_ts`, or right behind what was sent last.
-    fn go_on_from(&mut self, out_ts: u32) {
-        self.fill_up();
+    fn go_on_from(&mut self, out_ts: u32, pcm: &mut [i16]) {
+        self.fill_up(pcm);
         let ahead = ts_diff(self.out_ts.wrapping_add(self.held as u32 * self.out_scale), out_ts);
         self.leave_out(u32::try_from(ahead).unwrap_or(0));
     }
@@ -243,9 +258,9 @@ impl Transcoder {
     }
 
     /// Fills a frame that was begun with silence; answers how many samples that took.
-    fn fill_up(&mut self) -> usize {
+    fn fill_up(&mut self, pcm: &mut [i16]) -> usize {
         let fill = (self.frame_samples - self.held % self.frame_samples) % self.frame_samples;
-        self.fifo[self.held..self.held + fill].fill(0);
+        pcm[self.held..self.held + fill].fill(0);
         self.held += fill;
         fill
     }

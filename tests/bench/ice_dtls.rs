@@ -12,7 +12,6 @@ use dtls::conn::DTLSConn;
 use dtls::crypto::Certificate;
 use dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use harness::{allocated, median};
-use ringway::media::SocketId;
 use ringway::media::dtls::{DtlsEvent, DtlsIdentity, Handshake};
 use ringway::media::ice::Ice;
 use ringway::plan::DtlsRole;
@@ -45,8 +44,7 @@ struct AgentCost {
 }
 
 fn our_agents() -> AgentCost {
-    let sockets = [(SocketId(0), "127.0.0.1:50000".parse().expect("an address"))];
-    let make = |n: usize| Ice::new(format!("ufrag{n}"), "passwordOfTwentyTwoAndMore".to_owned(), &sockets);
+    let make = |n: usize| Ice::new(format!("ufrag{n}"), "passwordOfTwentyTwoAndMore".to_owned());
     drop(make(0));
     let before = cpu_us();
     let timed: Vec<Ice> = (0..AGENTS).map(make).collect();
@@ -58,7 +56,7 @@ fn our_agents() -> AgentCost {
     AgentCost { us, bytes: bytes as f64 / AGENTS as f64, allocations: allocations as f64 / AGENTS as f64, tasks: 0.0 }
 }
 
-/// With one candidate on the loopback, as ours has one.
+/// With one candidate on the loopback, as a gateway's has one.
 async fn webrtc_agent() -> Agent {
     let config = AgentConfig {
         network_types: vec![NetworkType::Udp4],
