@@ -25,7 +25,16 @@ const TURN: std::ops::RangeInclusive<usize> = 50..=200;
 const NOISE: i16 = 32;
 
 /// As browsers encode (WebRTC): voice at 32 kbit/s with in-band FEC.
-const BROWSER: Settings = Settings { hz: 48_000, bitrate: 32_000, complexity: None, loss_percent: 5, voice: false, dtx: false };
+const BROWSER: Settings = Settings {
+    hz: 48_000,
+    bitrate: 32_000,
+    complexity: None,
+    fec: true,
+    loss_percent: 5,
+    voice: false,
+    dtx: false,
+    narrowband: false,
+};
 
 /// What one party says, over and over.
 #[derive(Debug)]
