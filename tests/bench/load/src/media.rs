@@ -189,7 +189,7 @@ impl Scripts {
             Talk::Always => vec![true; self.speech.frames],
             Talk::Turns => turns(CONVERSATION, &mut rng).into_iter().map(|first| first == (party == 0)).collect(),
         };
-        let wish = OpusWish { dtx: wish.dtx.or(Some(self.talk == Talk::Turns)), ..wish };
+        let wish = OpusWish { dtx: Some(wish.dtx.unwrap_or(self.talk == Talk::Turns)), ..wish };
         self.speech.script(&speaks, codec, wish, &mut rng)
     }
 }
