@@ -72,8 +72,11 @@
 //! - **What a leg ought to hear is worked out from how things stand** (`call/media.rs`), after every event, and media is told
 //!   what has changed; no event has to know what to undo.
 //! - **A re-INVITE is answered by its own leg and never crosses**: hold, late offers, ICE restarts and session timers end where
-//!   they came from; the other side hears music and nothing else of it. The gateway proposes descriptions only to refresh.
-//! - **Transfer needs nothing of the two that are joined**: the gateway carries REFER out itself, and neither is invited anew.
+//!   they came from; the other side hears music and nothing else of it. The gateway proposes
+//!   descriptions only to refresh, and where a browser is heard less well than it could be (`call/proposal.rs`): Opus in place of
+//!   G.711 of which much is lost, all of its voice once it is not a phone any more that hears it.
+//! - **Transfer needs nothing of the two that are joined**: the gateway carries REFER out itself, and neither is invited anew
+//!   but for such a proposal.
 //! - **What follows from a call's action is done after all that was said before it** (`engine/mod.rs`, a queue): a leg that is
 //!   told two things by one event hears the later one last.
 //! - **A call says [`signalling::call::Action`]s and writes no SIP**; the engine's `act.rs` is the one place where a call's

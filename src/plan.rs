@@ -306,6 +306,12 @@ pub enum MediaEvent {
         /// How long it was pressed.
         duration_ms: u32,
     },
+    /// Of what a leg's far side sends, or of what it is sent, at least 3 % has been lost for a quarter of a minute. Told once,
+    /// and again only after the leg's codec has changed.
+    Lossy {
+        /// Which leg.
+        leg: LegId,
+    },
     /// This leg will never work, or no longer does.
     Failed {
         /// Which.

@@ -66,6 +66,11 @@ impl Case {
         }
     }
 
+    /// What the other leg speaks, all the call long.
+    fn other(&self) -> Option<Codec> {
+        self.other.or_else(|| self.before.as_ref()?.other())
+    }
+
     fn named(name: &str) -> Self {
         let (_, path) = files().into_iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name}.sdp"));
         Self::read(&fs::read_to_string(path).expect("a golden file"))
@@ -77,7 +82,7 @@ impl Case {
         let (mut leg, other) = before.reached();
         leg.receive_offer(before.offer.as_bytes()).expect("it was answered");
         let codec = leg.choose(other).expect("it was answered");
-        _ = leg.write_answer(codec);
+        _ = leg.write_answer(codec, other);
         (leg, Some(codec))
     }
 
@@ -108,7 +113,7 @@ impl Case {
             match leg.receive_offer(self.offer.as_bytes()) {
                 Ok(_) => {
                     let codec = leg.choose(other).expect("an offer without a common codec is refused");
-                    leg.write_answer(codec)
+                    leg.write_answer(codec, self.other())
                 }
                 Err(why) => return format!("refused: {why:?}\n"),
             }
@@ -187,7 +192,7 @@ fn media_is_told_what_was_said() {
         let mut leg = case.leg();
         leg.receive_offer(case.offer.as_bytes()).expect(file);
         let codec = leg.choose(case.other).expect(file);
-        _ = leg.write_answer(codec);
+        _ = leg.write_answer(codec, case.other);
         let plan = leg.leg_plan().expect("agreed");
         assert_eq!((plan.to_string().as_str(), plan.ptime_ms, (plan.rx, plan.tx)), (line, ptime_ms, rx_tx), "{file}");
     }

@@ -134,7 +134,7 @@ fn each_mistake_is_named_with_its_line() {
         ),
         (rule("dial = \"6\"\nto = \"group\""), "plan.toml:2: rule: expected `members` (and `ring`) just beside"),
         (rule("dial = \"6\"\nto = \"group\"\nmembers = [\"alice\"]"), "plan.toml:6: rule.members: expected \"account:NAME\""),
-        (rule("dial = \"6\"\nto = \"echo\"\nbusy = \"account:a\""), "plan.toml:2: rule: expected `ring_secs`, `busy`"),
+        (rule("dial = \"6\"\nto = \"echo\"\nbusy = \"account:a\""), "plan.toml:2: rule: expected `ring_secs`, `prefer`, `busy`"),
         (rule("dail = \"6\"\nto = \"echo\""), "plan.toml:4: rule.dail: no such key; did you mean dial?"),
         (rule("dial = \"6\""), "plan.toml:2: rule.to: expected this key, found nothing"),
         (

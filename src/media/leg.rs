@@ -114,6 +114,9 @@ impl Leg {
         if self.plan != Some(plan) {
             self.silence.start(now, &plan);
         }
+        if self.plan.is_some_and(|before| before.codec != plan.codec) {
+            self.reports.forget_loss();
+        }
         self.tx.set_pace(u32::from(plan.ptime_ms) * (plan.codec.clock_hz() / 1_000));
         self.plan = Some(plan);
         self.reports.start(now);
@@ -188,6 +191,11 @@ impl Leg {
     #[must_use]
     pub(super) fn expected_loss_percent(&self) -> u8 {
         self.reports.expected_loss_percent()
+    }
+
+    /// Whether loss has lasted, either way, for the first time with this codec.
+    pub(super) fn is_newly_lossy(&mut self) -> bool {
+        self.reports.is_newly_lossy()
     }
 
     /// Where RTP can be sent now, if it may be.

@@ -11,6 +11,11 @@ const INTERVAL_MS: u64 = 5_000;
 /// Seconds from 1900 to 1970.
 const NTP_EPOCH_SECS: u64 = 2_208_988_800;
 
+/// From so much on, in 256ths (3 %), a loss is heard through what conceals it in G.711.
+const LOSSY_X256: u8 = 8;
+/// In so many reports of ours in a row it is no accident (15 s on the average).
+const LOSSY_REPORTS: u8 = 3;
+
 /// RTCP of one leg: when the next report is due, and what the far side's last ones said.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
@@ -27,6 +32,12 @@ pub(super) struct Reports {
     pub(super) remote_lost: u32,
     /// The share that it said it loses, in 1/256: as soon as it grows, and by a quarter of the difference as it shrinks.
     loss_x256: u8,
+    /// The share that it said last that it loses, in 1/256.
+    told_x256: u8,
+    /// Reports of ours in a row at which either direction lost as much as [`LOSSY_X256`].
+    lossy: u8,
+    /// That has been told.
+    lossy_told: bool,
     /// Round trip in microseconds; 0 when unknown.
     pub(super) rtt_us: u32,
 }
@@ -103,6 +114,7 @@ impl Reports {
         let block = rx.ssrc().map(|ssrc| {
             let (fraction_lost, cumulative_lost, highest_seq) = rx.report();
             let (last_sr, at) = self.last_sr.map_or((0, now.mono), |(sr, at)| (sr, at));
+            self.lossy = if fraction_lost.max(self.told_x256) < LOSSY_X256 { 0 } else { self.lossy.saturating_add(1) };
             let delay = ticks(now.mono.saturating_duration_since(at), 65_536);
             ReportBlock {
                 ssrc,
@@ -133,6 +145,7 @@ impl Reports {
                 self.last_sr = Some((middle(info.ntp), now.mono));
             }
             Report::Block { block, .. } if Some(block.ssrc) == ours => {
+                self.told_x256 = block.fraction_lost;
                 self.remote_lost = u32::try_from(block.cumulative_lost).unwrap_or(0);
                 self.loss_x256 =
                     block.fraction_lost.max(self.loss_x256 - self.loss_x256.saturating_sub(block.fraction_lost).div_ceil(4));
@@ -152,6 +165,16 @@ impl Reports {
     #[must_use]
     pub(super) fn expected_loss_percent(&self) -> u8 {
         (u32::from(self.loss_x256) * 100).div_ceil(256).min(100) as u8
+    }
+
+    /// Whether loss has lasted, either way, for the first time.
+    pub(super) fn is_newly_lossy(&mut self) -> bool {
+        self.lossy >= LOSSY_REPORTS && !std::mem::replace(&mut self.lossy_told, true)
+    }
+
+    /// Another codec: what its packets lose is told of anew.
+    pub(super) fn forget_loss(&mut self) {
+        (self.told_x256, self.lossy, self.lossy_told) = (0, 0, false);
     }
 
     /// RFC 3550 section 6.4.1: round trip = now - LSR - DLSR. A negative one is a far side that counts wrong.
@@ -216,5 +239,58 @@ mod tests {
         assert_eq!([0, 26, 0, 0].map(&mut told), [0, 11, 8, 6]);
         (0..40).for_each(|_| _ = told(0));
         assert_eq!(told(0), 0);
+    }
+
+    /// What a far side that reports `told` (in 256ths) and whose every `nth` packet is lost comes to, report by report.
+    fn lossy_at(reports: &mut Reports, told: u8, nth: u16, times: usize) -> Vec<bool> {
+        #[allow(clippy::disallowed_methods)]
+        let now = Now { mono: Instant::now(), unix: Duration::ZERO };
+        let (mut rx, tx) = (RxSource::default(), TxSource::new(1, 0));
+        let (mut seq, mut buf) = (0u16, [0; 256]);
+        let mut report = || {
+            let mut writer = CompoundWriter::new(&mut buf);
+            let (cumulative_lost, highest_seq, jitter_ticks, last_sr, delay_since_last_sr) = (0, 0, 0, 0, 0);
+            let block = ReportBlock {
+                ssrc: 1,
+                fraction_lost: told,
+                cumulative_lost,
+                highest_seq,
+                jitter_ticks,
+                last_sr,
+                delay_since_last_sr,
+            };
+            writer.report(2, None, &[block]);
+            let len = writer.len();
+            reports.read(now, &buf[..len], Some(1), None).unwrap();
+            for _ in 0..250 {
+                seq = seq.wrapping_add(1);
+                if nth == 0 || seq % nth != 1 {
+                    _ = rx.place(2, seq);
+                }
+            }
+            reports.write(now, Streams { rx: &mut rx, tx: &tx, clock_hz: 8_000, cname: b"x" }, false, &mut buf);
+            reports.is_newly_lossy()
+        };
+        (0..times).map(|_| report()).collect()
+    }
+
+    #[test]
+    fn a_loss_that_lasts_is_told_once_whichever_way_it_goes() {
+        for (told, nth) in [(8, 0), (0, 25), (200, 2)] {
+            let mut reports = Reports::default();
+            assert_eq!(lossy_at(&mut reports, told, nth, 5), [false, false, true, false, false], "{told}/256, every {nth}th");
+            reports.forget_loss();
+            assert_eq!(lossy_at(&mut reports, told, nth, 3), [false, false, true], "of another codec");
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_small_or_passes_is_not_told() {
+        let mut reports = Reports::default();
+        assert!(!lossy_at(&mut reports, 7, 40, 20).contains(&true), "2.7 % and 2.5 %");
+        for _ in 0..5 {
+            assert!(!lossy_at(&mut reports, 100, 0, 2).contains(&true));
+            assert!(!lossy_at(&mut reports, 0, 0, 1).contains(&true));
+        }
     }
 }

@@ -157,6 +157,9 @@ impl Seat {
         self.on_turn(turn, sink);
         let leg = &mut self.leg;
         leg.report(now, false, sink);
+        if leg.is_newly_lossy() {
+            sink.event(MediaEvent::Lossy { leg: leg.id });
+        }
         if leg.silence.is_over(now.mono) {
             sink.event(MediaEvent::Failed { leg: leg.id, cause: LegFailure::RtpTimeout });
         }

@@ -66,6 +66,9 @@ pub enum Prefer {
     Opus,
     /// The other leg's codec first, so that nothing is decoded where both sides have it.
     Passthrough,
+    /// As [`Prefer::Passthrough`], until so much is lost on the way from or to the peer that Opus is worth its price: then it
+    /// is asked to speak that, for the rest of the call.
+    Auto,
 }
 
 /// How key presses reach a peer.

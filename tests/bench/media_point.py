@@ -2,7 +2,7 @@
 """One point of `script/bench --media`: a gateway (or a floor) on core 0, the load on core 1, both in the real-time class; prints a
 JSON line. Called by media.py with the point as JSON; ../shared/peers-kit sets the calls up (SIP for ours, ng for rtpengine).
 """
-import json, os, subprocess, sys, time
+import json, os, re, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -36,6 +36,32 @@ def identity():
     return crt, key, said.stdout.split("=")[1].strip()
 
 
+class Calls(sipcalls.Calls):
+    """The kit's, which keep no more of an answer than addresses and keys: this notes what it asks of who sends Opus (RFC 7587
+    section 6.1), for the generator's browsers to heed as real ones do."""
+
+    def on_a(self, message):
+        answered = super().on_a(message)
+        if answered:
+            call = self.calls[int(sipcalls.hdr(message, "Call-ID").split("-")[1])]
+            said = dict(re.findall(r"(\w+)=(\d+)", " ".join(re.findall(r"^a=fmtp:\d+ (.*minptime.*)\r$", message, re.M))))
+            wish = dict(narrowband=said.get("maxplaybackrate") == "8000")
+            if "maxaveragebitrate" in said:
+                wish["bitrate"] = int(said["maxaveragebitrate"])
+            if said.get("usedtx") == "1":
+                wish["dtx"] = True
+            call["opus"] = wish
+        return answered
+
+    def setup(self, *args, **named):
+        spec, count = super().setup(*args, **named)
+        wishes = {f"{self.aip}:{call['pa']}": call["opus"] for call in self.calls.values() if "opus" in call}
+        for end in spec["endpoints"]:
+            if end["codec"] == "opus":
+                end["opus"] = wishes[end["local"]]
+        return spec, count
+
+
 class Ringway:
     def __init__(self):
         started = " ".join(command.fresh(f"{WORK}/gateway") + ["serve"])
@@ -48,7 +74,7 @@ class Ringway:
             sys.exit(f"ringway does not answer; see {WORK}/ringway.log")
 
     def calls(self, mode, count, fingerprint, duration, warmup):
-        self.sip = sipcalls.Calls(SIP, CALLERS[mode])
+        self.sip = Calls(SIP, CALLERS[mode])
         spec, _ = self.sip.setup(mode, count, fingerprint, duration, warmup, rate=200)
         return spec
 
@@ -146,6 +172,10 @@ def load(gateway, p):
     if got == 0:
         sys.exit(f"{p['peer']}: no calls were set up")
     spec.update({name: p[name] for name in ("talk", "seed", "audio_every", "interval_s", "record") if name in p})
+    if "opus" in p:
+        # Whatever was asked for: to compare.
+        for end in spec["endpoints"]:
+            end["opus"] = p["opus"]
     if p.get("media") is False:
         for end in spec["endpoints"]:
             end["peer"] = -2

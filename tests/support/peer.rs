@@ -164,10 +164,14 @@ pub struct Peer {
     pub cancels_after: Option<Duration>,
     /// Whether it says that it knows UPDATE.
     pub knows_update: bool,
+    /// The status by which it refuses all that is proposed to it in mid-call.
+    pub refuses_reinvites: Option<u16>,
     /// Whether its INVITEs make no offer.
     pub offerless: bool,
     /// The payload types that it offers and answers with over UDP.
     pub formats: &'static str,
+    /// The payload types of audio that it offers and answers with over a WebSocket.
+    pub web_formats: &'static str,
     /// Which ICE session its descriptions belong to; another one is a restart.
     pub ice_session: u32,
     /// What its INVITEs add.
@@ -216,8 +220,10 @@ impl Peer {
             hangs_up_after: None,
             cancels_after: None,
             knows_update: true,
+            refuses_reinvites: None,
             offerless: false,
             formats: "8 0 101",
+            web_formats: "111 0 8",
             ice_session: 0,
             extra: String::new(),
             session_expires: None,
@@ -514,12 +520,13 @@ impl Peer {
 
     fn sdp(&mut self, at: usize, offer: bool) -> String {
         let (ip, ufrag, formats, ice) = (self.addr.ip(), self.ufrag(), self.formats, self.ice_session);
+        let web = self.web_formats;
         let call = &mut self.calls[at];
         call.sdp_version += 1;
         let (version, port, direction) = (call.sdp_version, call.port, call.direction.line());
         if self.websocket {
             format!(
-                "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0 8 110 126\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=candidate:1 1 udp 2113937151 6a1a.local {port} typ host\r\na=ice-ufrag:{}x{port}\r\na=ice-pwd:012345678901234567890{ice}\r\na=fingerprint:sha-256 {}\r\na=setup:{}\r\na=mid:0\r\na={direction}\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\na=rtpmap:126 telephone-event/8000\r\n",
+                "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF {web} 110 126\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=candidate:1 1 udp 2113937151 6a1a.local {port} typ host\r\na=ice-ufrag:{}x{port}\r\na=ice-pwd:012345678901234567890{ice}\r\na=fingerprint:sha-256 {}\r\na=setup:{}\r\na=mid:0\r\na={direction}\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000\r\na=rtpmap:126 telephone-event/8000\r\n",
                 ufrag,
                 ["AB"; 32].join(":"),
                 if offer { "actpass" } else { "active" },
@@ -925,6 +932,10 @@ impl Peer {
     }
 
     fn on_reinvite(&mut self, request: &Message, at: usize, key: (String, Method)) {
+        if let Some(status) = self.refuses_reinvites {
+            let refusal = self.respond(request, status, "", None);
+            return self.answer(key, refusal);
+        }
         if self.calls[at].offering {
             let pending = self.respond(request, 491, "", None);
             return self.answer(key, pending);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::{Caller, Dialplan, Order, Rule, Target, Test, TestCaller};
+use crate::policy::profile::Prefer;
 use crate::policy::source::{self, Place, PolicyError, line_of};
 
 /// Which numbers a rule is for: each sign stands for itself, `X` for a digit, a `.` at the end for one or more of anything.
@@ -164,6 +165,7 @@ struct RawRule {
     ring: Option<Order>,
     #[serde(default, deserialize_with = "ring_secs")]
     ring_secs: Option<u32>,
+    prefer: Option<Prefer>,
     busy: Option<Member>,
     no_answer: Option<Member>,
     unregistered: Option<Member>,
@@ -249,8 +251,8 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Dialplan, PolicyError> {
         }
         let rings = matches!(to, To::Account | To::Named(_) | To::Peer(_) | To::Group);
         let forwards = [&raw.busy, &raw.no_answer, &raw.unregistered].into_iter().any(Option::is_some);
-        if !rings && (forwards || raw.ring_secs.is_some()) {
-            let expected = "`ring_secs`, `busy`, `no_answer` and `unregistered` only where somebody is rung";
+        if !rings && (forwards || raw.ring_secs.is_some() || raw.prefer.is_some()) {
+            let expected = "`ring_secs`, `prefer`, `busy`, `no_answer` and `unregistered` only where somebody is rung";
             return Err(PolicyError::expected(place(span), "rule", expected, "another target"));
         }
         let strip = strip.map_or(0, |strip| usize::from(strip.into_inner()));
@@ -265,6 +267,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Dialplan, PolicyError> {
             members,
             order: ring.unwrap_or(Order::Together),
             ring_secs: raw.ring_secs,
+            prefer: raw.prefer,
             busy: raw.busy,
             no_answer: raw.no_answer,
             unregistered: raw.unregistered,

@@ -8,6 +8,7 @@ mod file;
 
 use std::fmt;
 
+use super::profile::Prefer;
 use super::source::PolicyError;
 use file::{From, Member, Pattern, To};
 
@@ -40,6 +41,8 @@ pub struct Decision {
     pub forward: Forward,
     /// How long each of its devices rings, if the rule says so.
     pub ring_secs: Option<u32>,
+    /// What a browser's codec is chosen by in this call, if the rule says so.
+    pub prefer: Option<Prefer>,
     /// For the log, the CDR and `ringway check`: `rule "echo", dialplan/default.toml:12`.
     pub because: String,
 }
@@ -134,6 +137,7 @@ struct Rule {
     members: Vec<Member>,
     order: Order,
     ring_secs: Option<u32>,
+    prefer: Option<Prefer>,
     busy: Option<Member>,
     no_answer: Option<Member>,
     unregistered: Option<Member>,
@@ -211,6 +215,7 @@ impl Dialplan {
                 target: rule.target(intent)?,
                 forward: rule.forward(intent.dialled),
                 ring_secs: rule.ring_secs,
+                prefer: rule.prefer,
                 because: rule.because(&self.file),
             })
         };
@@ -218,6 +223,7 @@ impl Dialplan {
             target: Target::Refuse { status: 404 },
             forward: Forward::default(),
             ring_secs: None,
+            prefer: None,
             because: format!("no rule of {} matches", self.file),
         })
     }

@@ -138,6 +138,16 @@ pub enum Refresh {
     Update,
     /// Re-INVITE.
     Reinvite,
+    /// Re-INVITE for a description that does not wait for a refresh.
+    Proposal,
+}
+
+impl Refresh {
+    /// Whether it is an INVITE, to be acknowledged.
+    #[must_use]
+    pub fn is_invite(self) -> bool {
+        self != Self::Update
+    }
 }
 
 /// One side of a call: dialog, negotiation, and the way to the peer. Plain data.
@@ -185,6 +195,10 @@ pub struct Leg {
     pub min_se_secs: u32,
     /// Our re-INVITE or UPDATE that is under way.
     pub refreshing: Option<Refresh>,
+    /// How often a description may still be proposed to it that does not wait for a refresh; 0 when none is due.
+    pub proposals: u8,
+    /// Whether what is proposed is Opus in place of what it speaks.
+    pub moves_to_opus: bool,
     /// The CSeq of its REFER whose progress it is told.
     pub refer: Option<u32>,
     /// Keys to be sent to it as INFO; the first is under way.

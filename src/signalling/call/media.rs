@@ -54,6 +54,10 @@ impl Call {
             }
         }
         self.note_pipeline();
+        let talking = if self.phase == Phase::Talking && self.transfer.is_none() { self.pair } else { [None; 2] };
+        for id in talking.into_iter().flatten() {
+            self.propose_to(id, out);
+        }
     }
 
     /// What a leg ought to hear as things stand.

@@ -17,6 +17,7 @@ mod ending;
 mod leg;
 mod legs;
 mod media;
+mod proposal;
 pub mod ring;
 mod ringing;
 pub mod session_timer;
@@ -83,7 +84,7 @@ pub enum Action {
     },
     /// Forget a leg's INVITE: it was cancelled and never heard of again.
     Abandon(LegId),
-    /// Show that the session is still there: UPDATE, or re-INVITE with this offer.
+    /// Show that the session is still there, or propose another: UPDATE, or re-INVITE with this offer.
     Refresh {
         /// Which leg.
         leg: LegId,

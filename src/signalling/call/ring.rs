@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::ending::LegError;
 use crate::plan::LegId;
 use crate::policy::dialplan::{Forward, Order, Target};
+use crate::policy::profile::Prefer;
 
 /// More branches than this are not made for one call, redirections and forwards included.
 pub const MAX_BRANCHES: usize = 30;
@@ -55,6 +56,8 @@ pub struct Ring {
     pub waiting: LegId,
     /// How long a stage rings, if the rule says so.
     pub ring_secs: Option<u32>,
+    /// What a browser's codec is chosen by, if the rule says so.
+    pub prefer: Option<Prefer>,
     /// The branch whose early media is heard.
     pub early: Option<LegId>,
     stages: VecDeque<Stage>,
@@ -84,6 +87,7 @@ impl Ring {
         Self {
             waiting,
             ring_secs,
+            prefer: None,
             early: None,
             stages,
             branches: Vec::new(),
@@ -97,6 +101,12 @@ impl Ring {
             silent_are_dead: false,
             forward,
         }
+    }
+
+    /// With what a browser's codec is chosen by, if the rule says so.
+    #[must_use]
+    pub fn preferring(self, prefer: Option<Prefer>) -> Self {
+        Self { prefer, ..self }
     }
 
     /// How many more branches there may be.

@@ -5,6 +5,7 @@ use super::{Action, Call, CallTimer, Ending, GIVE_UP, Leg, LegError, LegState, L
 use crate::base::Now;
 use crate::plan::{Codec, LegId};
 use crate::policy::dialplan::Target;
+use crate::policy::profile::Prefer;
 use std::time::Duration;
 
 impl Call {
@@ -60,6 +61,12 @@ impl Call {
         self.ring.as_ref().map_or(0, |ring| ring.room())
     }
 
+    /// What a browser's codec is chosen by that rings, if the rule says so.
+    #[must_use]
+    pub fn preferred(&self) -> Option<Prefer> {
+        self.ring.as_ref().and_then(|ring| ring.prefer)
+    }
+
     /// The leg for which others ring.
     #[must_use]
     pub fn waiting_leg(&self) -> Option<&Leg> {
@@ -70,14 +77,14 @@ impl Call {
     pub(super) fn invite(&mut self, id: LegId, out: &mut Vec<Action>) {
         let Some(waiting) = self.waiting_leg() else { return };
         // One who talks already has a codec; one who calls has some to choose from.
-        let first: Vec<Codec> = match waiting.offer.leg_plan() {
+        let other: Vec<Codec> = match waiting.offer.leg_plan() {
             Some(plan) => vec![plan.codec],
             None => waiting.offer.offered().collect(),
         };
         let branch = self.leg_mut(id);
         if branch.state == LegState::Idle {
             branch.state = LegState::Inviting;
-            let sdp = branch.offer.write_offer(&first);
+            let sdp = branch.offer.write_offer(&other);
             out.push(Action::Invite { leg: id, sdp });
         }
     }
@@ -132,12 +139,12 @@ impl Call {
 
     /// Answers `leg`'s offer, if it waits for an answer, with the codec that goes best with `other`'s.
     fn agree(&mut self, leg: LegId, other: LegId, out: &mut Vec<Action>) {
-        let codec = self.leg(other).offer.leg_plan().map(|plan| plan.codec);
+        let other = self.leg(other).offer.leg_plan().map(|plan| plan.codec);
         let leg_mut = self.leg_mut(leg);
         if leg_mut.offer.leg_plan().is_none()
-            && let Some(codec) = leg_mut.offer.choose(codec)
+            && let Some(codec) = leg_mut.offer.choose(other)
         {
-            leg_mut.offer.write_answer(codec);
+            leg_mut.offer.write_answer(codec, other);
             self.set_remote(leg, out);
         }
     }
@@ -197,14 +204,13 @@ impl Call {
     /// Gives the caller its 200: with the answer to its offer, or with an offer of ours if it made none.
     pub(super) fn answer_caller(&mut self, id: LegId, now: Now, out: &mut Vec<Action>) {
         self.phase = Phase::Talking;
-        let other = self.other(id).and_then(|other| self.leg(other).offer.leg_plan()).map(|plan| plan.codec);
+        let other = self.others_codec(id);
         let leg = self.leg_mut(id);
         if leg.offer.is_idle() {
-            let first: Vec<Codec> = other.into_iter().collect();
-            leg.offer.write_offer(&first);
+            leg.offer.write_offer(other.as_slice());
         } else if leg.offer.leg_plan().is_none() {
             let codec = leg.offer.choose(other).expect("an offer without a codec of ours was refused");
-            leg.offer.write_answer(codec);
+            leg.offer.write_answer(codec, other);
         }
         leg.state = LegState::Answering;
         let sdp = leg.offer.last_local().map(str::to_owned);

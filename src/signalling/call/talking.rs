@@ -1,7 +1,7 @@
-//! What happens on one leg of a call that stands: descriptions proposed anew, refreshes, a lost flow, the end.
+//! What happens on one leg of a call that stands: descriptions that its peer proposes, a lost flow, the end.
 
 use super::session_timer::SessionTimer;
-use super::{Action, Call, CallTimer, Ending, LegError, LegState, LegTimer, Refresh};
+use super::{Action, Call, CallTimer, Ending, LegState, LegTimer};
 use crate::base::Now;
 use crate::plan::{LegId, MediaCommand};
 use crate::signalling::flow::Flow;
@@ -46,7 +46,7 @@ impl Call {
         }
         if !self.leg(id).offer.has_offered() {
             self.leg_mut(id).offer.settled();
-            return;
+            return self.propose_to(id, out);
         }
         let answered = sdp.is_some_and(|sdp| self.leg_mut(id).offer.receive_answer(sdp).is_ok());
         if answered {
@@ -119,6 +119,7 @@ impl Call {
     /// # Errors
     /// See [`ReofferError`]; nothing is changed.
     pub fn on_reoffer(&mut self, id: LegId, sdp: &[u8], fresh: FreshIce, out: &mut Vec<Action>) -> Result<String, ReofferError> {
+        let other = self.others_codec(id);
         let leg = self.leg_mut(id);
         if !leg.is_settled() {
             return Err(ReofferError::Pending);
@@ -135,7 +136,7 @@ impl Call {
         }
         let kept = leg.offer.offered().any(|codec| codec == before).then_some(before);
         let codec = kept.or_else(|| leg.offer.choose(None)).expect("an offer without a codec of ours was refused");
-        let answer = leg.offer.write_answer(codec);
+        let answer = leg.offer.write_answer(codec, other);
         if leg.failure.take().is_some() {
             out.push(Action::Disarm(CallTimer::Leg(id, LegTimer::Grace)));
         }
@@ -149,11 +150,12 @@ impl Call {
     /// # Errors
     /// See [`ReofferError`]; nothing is changed.
     pub fn on_offerless(&mut self, id: LegId) -> Result<String, ReofferError> {
+        let other = self.others_codec(id);
         let leg = self.leg_mut(id);
         if !leg.is_settled() {
             return Err(ReofferError::Pending);
         }
-        Ok(leg.offer.write_offer(&[]))
+        Ok(leg.offer.write_offer(other.as_slice()))
     }
 
     /// Starts what a leg's session timer says, anew with each refresh; none stops it.
@@ -172,74 +174,5 @@ impl Call {
     pub fn on_refreshed(&mut self, id: LegId, timer: Option<SessionTimer>, out: &mut Vec<Action>) {
         self.leg_mut(id).timer = timer;
         self.start_session_timer(id, out);
-    }
-
-    /// Our refresh is due, now or again after glare.
-    pub(super) fn refresh(&mut self, id: LegId, out: &mut Vec<Action>) {
-        let leg = self.leg_mut(id);
-        if leg.state != LegState::Confirmed || leg.flow_closed {
-            return;
-        }
-        if !leg.is_settled() {
-            // Theirs is under way; ours is tried again when it must be over.
-            out.push(Action::Arm(CallTimer::Leg(id, LegTimer::Glare), super::SILENCE));
-            return;
-        }
-        let sdp = (!leg.can.update).then(|| leg.offer.write_offer(&[]));
-        leg.refreshing = Some(if sdp.is_some() { Refresh::Reinvite } else { Refresh::Update });
-        out.push(Action::Refresh { leg: id, sdp });
-    }
-
-    /// Our refresh was accepted.
-    pub fn on_refresh_answer(&mut self, id: LegId, sdp: Option<&[u8]>, timer: Option<SessionTimer>, out: &mut Vec<Action>) {
-        let leg = self.leg_mut(id);
-        if leg.refreshing.take() == Some(Refresh::Reinvite) {
-            out.push(Action::Ack(id));
-        }
-        if leg.state != LegState::Confirmed {
-            return;
-        }
-        let answered = sdp.is_some_and(|sdp| leg.offer.receive_answer(sdp).is_ok());
-        if !answered {
-            leg.offer.roll_back();
-        }
-        self.on_refreshed(id, timer, out);
-        self.set_remote(id, out);
-        self.set_paths(out);
-    }
-
-    /// Our refresh was refused, or not answered. `again` is a time by chance within what RFC 3261 section 14.1 says for glare;
-    /// `min_se_secs` what a 422 says.
-    pub fn on_refresh_failed(
-        &mut self,
-        id: LegId,
-        error: LegError,
-        again: std::time::Duration,
-        min_se_secs: u32,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        let leg = self.leg_mut(id);
-        let Some(refresh) = leg.refreshing.take() else { return };
-        leg.offer.roll_back();
-        let who = leg.who.clone();
-        let retry = Action::Arm(CallTimer::Leg(id, LegTimer::Glare), again);
-        match error {
-            LegError::Status(491 | 500) => out.push(retry),
-            LegError::Status(422) => {
-                leg.min_se_secs = min_se_secs;
-                leg.timer = leg.timer.map(|t| SessionTimer { interval_secs: t.interval_secs.max(min_se_secs), ..t });
-                out.push(retry);
-            }
-            // RFC 3261 section 12.2.1.2: the dialog is no more.
-            LegError::Status(408 | 481) | LegError::NoResponse => self.leave(id, Ending::DialogGone(who), now, out),
-            // It does not know UPDATE after all.
-            LegError::Status(_) if refresh == Refresh::Update => {
-                leg.can.update = false;
-                out.push(retry);
-            }
-            // The session goes on until it expires.
-            LegError::Status(_) => {}
-        }
     }
 }

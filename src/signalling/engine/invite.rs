@@ -73,13 +73,17 @@ impl Engine {
         if self.calls.len() >= self.config.max_calls {
             return self.refuse(now, &arrived, 503, "Too many calls", out);
         }
-        let leg = match self.leg_a(&arrived, &sender) {
+        let mut leg = match self.leg_a(&arrived, &sender) {
             Ok(leg) => leg,
             Err((status, reason)) => return self.refuse(now, &arrived, status, reason, out),
         };
+        leg.offer.prefer_by_route(decision.prefer);
         let to = match demo {
             Some(demo) => Err(demo),
-            None => Ok(Ring::new(leg.id, decision.target, decision.forward, decision.ring_secs)),
+            None => {
+                let ring = Ring::new(leg.id, decision.target, decision.forward, decision.ring_secs);
+                Ok(ring.preferring(decision.prefer))
+            }
         };
         let record = CallRecord {
             // The call knows it, and gives it to the record in the end.
@@ -119,7 +123,7 @@ impl Engine {
         let call = &self.calls[key];
         let room = call.branch_room();
         let Some(waiting) = call.waiting_leg() else { return };
-        let (identity, own_flow) = (waiting.identity.clone(), waiting.flow);
+        let (identity, own_flow, prefer) = (waiting.identity.clone(), waiting.flow, call.preferred());
         let max_forwards = match &waiting.invite {
             Invite::Uas { max_forwards, .. } | Invite::Uac { max_forwards } => *max_forwards,
         };
@@ -127,7 +131,8 @@ impl Engine {
         // Who calls an account of its own calls its other devices.
         let others = destinations.into_iter().filter(|to| !(to.flow == own_flow && own_flow.is_reliable()));
         let others: Vec<Destination> = others.take(room).collect();
-        let legs: Vec<Leg> = others.into_iter().map(|to| self.branch(to, &identity, max_forwards)).collect();
+        let mut legs: Vec<Leg> = others.into_iter().map(|to| self.branch(to, &identity, max_forwards)).collect();
+        legs.iter_mut().for_each(|leg| leg.offer.prefer_by_route(prefer));
         legs.iter().for_each(|leg| self.remember(key, leg));
         self.with_call(now, key, out, |call, acts| call.on_branches(legs, now, acts));
     }
@@ -296,6 +301,8 @@ fn new_leg(
         timer: None,
         min_se_secs: 0,
         refreshing: None,
+        proposals: 0,
+        moves_to_opus: false,
         refer: None,
         keys: Default::default(),
         media: LegMediaState::Unopened,

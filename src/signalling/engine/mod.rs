@@ -341,6 +341,7 @@ impl Engine {
             MediaEvent::Dtmf { leg, event, duration_ms } => {
                 self.with_leg(now, leg, out, |call, acts| call.on_key(leg, event, duration_ms, acts));
             }
+            MediaEvent::Lossy { leg } => self.with_leg(now, leg, out, |call, acts| call.on_loss(leg, acts)),
             MediaEvent::Failed { leg, cause } => {
                 self.with_leg(now, leg, out, |call, acts| call.on_media_failed(leg, cause, now, acts));
             }
@@ -493,7 +494,7 @@ impl Engine {
             return self.refresh_failed(now, id, LegError::Status(status), session_timer::min_se_secs(response), out);
         }
         leg.dialog.refresh_target(response);
-        if leg.refreshing == Some(Refresh::Reinvite) {
+        if leg.refreshing.is_some_and(Refresh::is_invite) {
             leg.client = Some(client);
         }
         // Who says nothing of timers any more leaves them to us.

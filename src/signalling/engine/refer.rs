@@ -46,7 +46,7 @@ impl Engine {
         let ring = match decision.target {
             Target::Refuse { status } => return self.refuse(now, arrived, status, "", out),
             Target::Echo | Target::Tone { .. } => return self.refuse(now, arrived, 403, "Nobody is there to talk to", out),
-            target => Ring::new(party, target, decision.forward, decision.ring_secs),
+            target => Ring::new(party, target, decision.forward, decision.ring_secs).preferring(decision.prefer),
         };
         self.accept_refer(now, by, arrived, out);
         self.with_leg(now, by, out, |call, acts| call.transfer(by, party, ring, now, acts));

@@ -15,7 +15,7 @@ use crate::plan::{Codec, DtlsRole, DtmfPlan, DtmfWay, LegPlan, LegRemote, Pt, Ss
 use crate::policy::profile::{Dtmf, MediaKind, Prefer, Profile};
 use crate::wire::sdp::{Fingerprint, SdpError, Session, Setup};
 use remote::RemoteEnd;
-use write::Formats;
+use write::{Formats, Ours};
 
 /// Why a description cannot be agreed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,11 @@ pub enum OfferError {
 /// Whether an offer starts ICE anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IceRestart(pub bool);
+
+/// Whether nothing over 4 kHz reaches a leg that speaks, or may speak, these: not said of one of which nothing is known.
+fn is_narrowband(other: &[Codec]) -> bool {
+    !other.is_empty() && !other.contains(&Codec::Opus)
+}
 
 /// How the gateway's own end of a leg is described; fixed for the life of the leg, but for what an
 /// ICE restart changes.
@@ -82,12 +87,16 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct OfferAnswer {
     profile: Arc<Profile>,
+    /// As the profile says, or the route, or as it has become.
+    prefer: Prefer,
     /// The gateway's end.
     pub local: LocalEnd,
     state: State,
     remote: Option<RemoteEnd>,
     role: DtlsRole,
     codec: Option<Codec>,
+    /// Whether our last description asked for no more than is heard by a leg that speaks G.711.
+    narrowband: bool,
     /// What we offered, once it has been answered; none where they offered last: then the numbers are theirs.
     offered: Option<Formats>,
     /// What we have offered and they have not answered.
@@ -101,17 +110,37 @@ impl OfferAnswer {
     #[must_use]
     pub fn new(profile: Arc<Profile>, local: LocalEnd) -> Self {
         Self {
+            prefer: profile.prefer,
             profile,
             local,
             state: State::Idle,
             remote: None,
             role: DtlsRole::Server,
             codec: None,
+            narrowband: false,
             offered: None,
             open: None,
             last_local: None,
             version: 0,
         }
+    }
+
+    /// A route says what a browser's codec is chosen by; what a phone has in common with others is its profile's to say.
+    pub fn prefer_by_route(&mut self, prefer: Option<Prefer>) {
+        self.prefer = prefer.filter(|_| self.profile.media == MediaKind::Webrtc).unwrap_or(self.prefer);
+    }
+
+    /// Much is lost on the way from or to the peer; says whether it is to be offered Opus now in place of what it speaks.
+    pub fn on_loss(&mut self) -> bool {
+        let moves = self.prefer == Prefer::Auto && self.speaks_other_than_opus() && self.profile.codecs.contains(&Codec::Opus);
+        if moves {
+            self.prefer = Prefer::Opus;
+        }
+        moves
+    }
+
+    fn speaks_other_than_opus(&self) -> bool {
+        self.codec.is_some_and(|codec| codec != Codec::Opus)
     }
 
     /// What the peer's profile says.
@@ -205,41 +234,63 @@ impl OfferAnswer {
     pub fn choose(&self, other: Option<Codec>) -> Option<Codec> {
         let has = |codec: &Codec| self.offered().any(|c| c == *codec);
         let own = self.profile.codecs.iter().copied().find(has);
-        match self.profile.prefer {
-            Prefer::Passthrough => other.filter(has).or(own),
+        match self.prefer {
+            Prefer::Passthrough | Prefer::Auto => other.filter(has).or(own),
             Prefer::Opus => own,
         }
     }
 
-    /// Our offer: the profile's codecs, those of `first` before the others where the profile would rather pass through. Within
-    /// a session it asks for no more than that it goes on as it is.
-    pub fn write_offer(&mut self, first: &[Codec]) -> String {
+    /// Our offer: the profile's codecs, those of `other` (what the other leg speaks, or may speak; nothing where that is not
+    /// known) before the rest where the profile would rather pass through. Within a session it asks for no more than that it
+    /// goes on as it is.
+    pub fn write_offer(&mut self, other: &[Codec]) -> String {
+        self.write_offer_of(other, self.codec)
+    }
+
+    /// Our offer within a session that wishes for Opus; otherwise as [`OfferAnswer::write_offer`].
+    pub fn write_offer_of_opus(&mut self, other: &[Codec]) -> String {
+        self.write_offer_of(other, Some(Codec::Opus))
+    }
+
+    fn write_offer_of(&mut self, other: &[Codec], first: Option<Codec>) -> String {
         let mut codecs = self.profile.codecs.clone();
-        if self.profile.prefer == Prefer::Passthrough {
-            codecs.sort_by_key(|codec| first.iter().position(|f| f == codec).unwrap_or(first.len()));
+        if self.prefer != Prefer::Opus {
+            codecs.sort_by_key(|codec| other.iter().position(|o| o == codec).unwrap_or(other.len()));
         }
-        // Within a session the codec that is in use comes first: an offer of ours is never a wish for another.
-        if let Some(in_use) = self.codec {
-            codecs.sort_by_key(|codec| *codec != in_use);
+        // Within a session the codec that is in use comes first, but where another is wished for.
+        if let Some(first) = first {
+            codecs.sort_by_key(|codec| *codec != first);
         }
+        self.narrowband = is_narrowband(other);
         let formats = Formats::to_offer(&self.profile, &codecs, self.remote.as_ref());
-        let text = write::offer(&self.local, &self.profile, &formats, self.remote.as_ref(), self.version);
+        let text = write::offer(&self.ours(), &formats, self.remote.as_ref());
         self.state = State::LocalOffer;
         self.open = Some(formats);
         self.say(text)
     }
 
-    /// Our answer to the peer's offer, with one codec (and telephone events at its clock).
+    /// Our answer to the peer's offer, with one codec (and telephone events at its clock), when the other leg speaks `other`.
     ///
     /// # Panics
     /// When nothing was offered: the caller has seen [`OfferAnswer::receive_offer`] succeed.
-    pub fn write_answer(&mut self, codec: Codec) -> String {
+    pub fn write_answer(&mut self, codec: Codec, other: Option<Codec>) -> String {
+        self.narrowband = is_narrowband(other.as_slice());
         let remote = self.remote.as_ref().expect("an answer follows an offer");
         self.codec = Some(codec);
         self.offered = None;
         self.state = State::Stable;
-        let text = write::answer(&self.local, &self.profile, remote, codec, self.role, self.version);
+        let text = write::answer(&self.ours(), remote, codec, self.role);
         self.say(text)
+    }
+
+    fn ours(&self) -> Ours<'_> {
+        Ours { local: &self.local, profile: &self.profile, narrowband: self.narrowband, version: self.version }
+    }
+
+    /// Whether it speaks Opus, but was asked for no more than a leg that speaks G.711 hears.
+    #[must_use]
+    pub fn is_narrowed(&self) -> bool {
+        self.narrowband && self.codec == Some(Codec::Opus)
     }
 
     fn say(&mut self, text: String) -> String {

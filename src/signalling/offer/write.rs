@@ -62,9 +62,21 @@ impl Formats {
     }
 }
 
+/// What our descriptions are written from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ours<'a> {
+    pub(super) local: &'a LocalEnd,
+    pub(super) profile: &'a Profile,
+    /// Whether what the peer sends is heard by a leg that speaks G.711.
+    pub(super) narrowband: bool,
+    /// `o=` version.
+    pub(super) version: u64,
+}
+
 /// Our first offer, or, once there is a remote end, one within the session: its m-lines in their order, its mid and bundle,
 /// its hold respected.
-pub(super) fn offer(local: &LocalEnd, profile: &Profile, formats: &Formats, remote: Option<&RemoteEnd>, version: u64) -> String {
+pub(super) fn offer(ours: &Ours<'_>, formats: &Formats, remote: Option<&RemoteEnd>) -> String {
+    let local = ours.local;
     let Some(remote) = remote else {
         let line = Line {
             media_type: MediaType::Audio,
@@ -72,46 +84,33 @@ pub(super) fn offer(local: &LocalEnd, profile: &Profile, formats: &Formats, remo
             first_format: String::new(),
             mid: local.secure.is_some().then(|| "0".to_owned()),
         };
-        let mut out = session_part(local, version, local.secure.is_some().then_some("0"));
-        audio_line(&mut out, local, &line, formats, profile.ptime_ms, Direction::SendRecv, Setup::ActPass);
+        let mut out = session_part(local, ours.version, local.secure.is_some().then_some("0"));
+        audio_line(&mut out, ours, &line, formats, ours.profile.ptime_ms, Direction::SendRecv, Setup::ActPass);
         return out;
     };
     // RFC 8842 section 5.3: an offer says actpass, and the answerer keeps the association's role.
-    session_like(local, profile, remote, formats, Setup::ActPass, version)
+    session_like(ours, remote, formats, Setup::ActPass)
 }
 
-pub(super) fn answer(
-    local: &LocalEnd,
-    profile: &Profile,
-    remote: &RemoteEnd,
-    codec: Codec,
-    role: DtlsRole,
-    version: u64,
-) -> String {
+pub(super) fn answer(ours: &Ours<'_>, remote: &RemoteEnd, codec: Codec, role: DtlsRole) -> String {
     let pt = remote.codecs.iter().find(|(c, _)| *c == codec).expect("the codec was chosen from the offer").1;
     let formats = Formats { codecs: smallvec![(codec, pt)], dtmf: remote.dtmf_for(codec).into_iter().collect() };
     let setup = match role {
         DtlsRole::Server => Setup::Passive,
         DtlsRole::Client => Setup::Active,
     };
-    session_like(local, profile, remote, &formats, setup, version)
+    session_like(ours, remote, &formats, setup)
 }
 
 /// A description with the m-lines of the peer's, of which the audio line alone is ours.
-fn session_like(
-    local: &LocalEnd,
-    profile: &Profile,
-    remote: &RemoteEnd,
-    formats: &Formats,
-    setup: Setup,
-    version: u64,
-) -> String {
+fn session_like(ours: &Ours<'_>, remote: &RemoteEnd, formats: &Formats, setup: Setup) -> String {
     let direction = Direction::of(remote.direction.receives(), remote.direction.sends());
     let bundle_mid = remote.lines[remote.audio].mid.as_deref().filter(|_| remote.bundled);
-    let mut out = session_part(local, version, bundle_mid);
+    let mut out = session_part(ours.local, ours.version, bundle_mid);
     for (at, line) in remote.lines.iter().enumerate() {
         if at == remote.audio {
-            audio_line(&mut out, local, line, formats, remote.ptime_ms.unwrap_or(profile.ptime_ms), direction, setup);
+            let ptime_ms = remote.ptime_ms.unwrap_or(ours.profile.ptime_ms);
+            audio_line(&mut out, ours, line, formats, ptime_ms, direction, setup);
         } else {
             refused_line(&mut out, line);
         }
@@ -148,7 +147,7 @@ fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
 
 fn audio_line(
     out: &mut String,
-    local: &LocalEnd,
+    ours: &Ours<'_>,
     line: &Line,
     formats: &Formats,
     ptime_ms: u8,
@@ -157,12 +156,12 @@ fn audio_line(
 ) {
     let numbers = formats.codecs.iter().map(|(_, pt)| pt.0).chain(formats.dtmf.iter().map(|(_, pt)| pt.0));
     let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
-    put(out, format_args!("m=audio {} {} {}", first_address(local).port(), line.proto, numbers.join(" ")));
+    put(out, format_args!("m=audio {} {} {}", first_address(ours.local).port(), line.proto, numbers.join(" ")));
     if let Some(mid) = &line.mid {
         put(out, format_args!("a=mid:{mid}"));
     }
     for (codec, pt) in &formats.codecs {
-        codec_attributes(out, *codec, *pt);
+        codec_attributes(out, *codec, *pt, ours.narrowband);
     }
     for (clock_hz, pt) in &formats.dtmf {
         put(out, format_args!("a=rtpmap:{} telephone-event/{clock_hz}", pt.0));
@@ -170,14 +169,19 @@ fn audio_line(
     }
     put(out, format_args!("a=ptime:{ptime_ms}"));
     put(out, format_args!("a={}", direction.as_str()));
-    secure_attributes(out, local, setup);
+    secure_attributes(out, ours.local, setup);
 }
 
-fn codec_attributes(out: &mut String, codec: Codec, pt: Pt) {
+/// Of Opus for a leg that speaks G.711 (RFC 7587 section 6.1): nothing over 4 kHz, which is cheap to decode, at the rate at
+/// which it sounds no worse than all of it at 32 kbit/s (`tests/bench/README.md`).
+const NARROWBAND: &str = ";maxplaybackrate=8000;sprop-maxcapturerate=8000;maxaveragebitrate=24000";
+
+fn codec_attributes(out: &mut String, codec: Codec, pt: Pt, narrowband: bool) {
     let channels = if codec == Codec::Opus { "/2" } else { "" };
     put(out, format_args!("a=rtpmap:{} {}/{}{channels}", pt.0, codec.sdp_name(), codec.clock_hz()));
     if codec == Codec::Opus {
-        put(out, format_args!("a=fmtp:{} minptime=10;useinbandfec=1", pt.0));
+        let narrowband = if narrowband { NARROWBAND } else { "" };
+        put(out, format_args!("a=fmtp:{} minptime=10;useinbandfec=1{narrowband}", pt.0));
     }
 }
 

@@ -1,4 +1,5 @@
 // Who calls whom, and whether both hear each other: each plays its own tone, and the other's recording must hold it.
+import assert from 'node:assert/strict';
 import { Baresip } from '../lib/baresip.mjs';
 import { BrowserPeer, launchChromium, launchFirefox } from '../lib/browsers.mjs';
 import { Gateway } from '../lib/gateway.mjs';
@@ -60,6 +61,32 @@ async function service(caller, number, hz) {
   return assertTone(`${caller.name} at ${number}`, recording, hz);
 }
 
+/** What it sends a packet with what its codec is told, a second into a call. */
+async function sends(caller, number, callee) {
+  for (const who of [caller, callee].filter(Boolean)) await who.forget();
+  await caller.dial(number);
+  await callee?.rings();
+  await callee?.answer();
+  await caller.talks();
+  await delay(1_000);
+  const before = await caller.sends();
+  await delay(2_000);
+  const { parameters, bytes, packets } = await caller.sends();
+  await caller.hangUp();
+  await Promise.all([caller.over(), callee?.over()]);
+  return { parameters, each: (bytes - before.bytes) / (packets - before.packets), packets: packets - before.packets };
+}
+
+/** RFC 7587 section 6.1. */
+async function asksForNarrowband(browser, phone, number) {
+  const [toPhone, toItself] = [await sends(browser, number, phone), await sends(browser, 600)];
+  const words = `${browser.name} sends a phone ${toPhone.each.toFixed(0)} bytes a packet (${toPhone.parameters}), itself ${toItself.each.toFixed(0)} (${toItself.parameters})`;
+  assert.ok(toPhone.each < 0.85 * toItself.each, words);
+  // Nobody has asked for pauses: a phone may take silence for a line that is dead.
+  assert.ok(toPhone.packets > 90, `${toPhone.packets} packets in 2 s`);
+  return words;
+}
+
 export const cases = [
   { name: 'Chromium with JsSIP calls baresip', test: w => talk(w.alice, w.hall, 200) },
   { name: 'baresip calls Chromium with JsSIP', test: w => talk(w.hall, w.alice, 101) },
@@ -73,5 +100,7 @@ export const cases = [
   { name: 'the phone that was called hangs up on Chromium', test: w => talk(w.alice, w.desk, 201, { hangsUp: w.desk }) },
   { name: 'the browser that was called hangs up on baresip', test: w => talk(w.desk, w.alice, 101, { hangsUp: w.alice }) },
   { name: 'Chromium hears its echo at 600', test: w => service(w.alice, 600, w.alice.hz) },
+  { name: 'Chromium sends a phone no more than it hears', test: w => asksForNarrowband(w.alice, w.hall, 200) },
+  { name: 'Firefox sends a phone no more than it hears', test: w => asksForNarrowband(w.fox, w.hall, 200) },
   { name: 'Chromium hears 440 Hz at 601', test: w => service(w.alice, 601, 440) },
 ];

@@ -1,4 +1,5 @@
 // Transfer, blind and attended, by browsers and phones: the two that are left talk to each other, and the one who asked is told.
+import assert from 'node:assert/strict';
 import { Baresip } from '../lib/baresip.mjs';
 import { BrowserPeer, launchChromium, launchFirefox } from '../lib/browsers.mjs';
 import { Gateway } from '../lib/gateway.mjs';
@@ -54,6 +55,12 @@ async function blind(by, party, target, { partysNumber, targetsNumber, called = 
   await target.answer();
   await Promise.all([target.talks(), isThrough(by)]);
   const words = await hearEachOther(party, target);
+  // A browser was asked for no more than a phone hears; another one hears all of it.
+  if (party instanceof BrowserPeer && target instanceof BrowserPeer) {
+    const { parameters } = await party.sends();
+    assert.doesNotMatch(parameters, /maxplaybackrate=8000/);
+    words.push(`${party.name} sends (${parameters})`);
+  }
   await hangUp(target, party);
   return words;
 }
@@ -105,6 +112,8 @@ export const cases = [
   { name: 'JsSIP sends a phone to a phone', test: w => blind(w.alice, w.hall, w.desk, { partysNumber: 200, targetsNumber: 201 }) },
   { name: 'JsSIP sends a browser to a phone', test: w => blind(w.alice, w.fox, w.desk, { partysNumber: 103, targetsNumber: 201 }) },
   { name: 'JsSIP, which was called, sends a phone to a browser', test: w => blind(w.alice, w.hall, w.fox, { partysNumber: 101, targetsNumber: 103, called: true }) },
+  { name: 'baresip sends a browser to a browser', test: w => blind(w.hall, w.alice, w.fox, { partysNumber: 101, targetsNumber: 103 }) },
+  { name: 'baresip sends a browser that called it to a browser', test: w => blind(w.hall, w.fox, w.alice, { partysNumber: 200, targetsNumber: 101, called: true }) },
   { name: 'baresip sends a browser to a phone', test: w => blind(w.hall, w.alice, w.desk, { partysNumber: 101, targetsNumber: 201 }) },
   { name: 'baresip sends a phone to a browser', test: w => blind(w.hall, w.desk, w.fox, { partysNumber: 201, targetsNumber: 103 }) },
   { name: 'JsSIP joins two phones', test: w => attended(w.alice, w.hall, w.desk, { partysNumber: 200, targetsNumber: 201 }) },

@@ -116,6 +116,8 @@ export class BrowserPeer {
   forget() { return this.page.evaluate(() => window.peer.forget()); }
   dial(number, headers = []) { return this.do('call', { number: String(number), headers }); }
   answer() { return this.do('answer'); }
+  relayMedia(ports) { return this.do('relayMedia', ports); }
+  sends() { return this.page.evaluate(() => window.peer.sends()); }
   hideAddresses() { return this.do('hideAddresses'); }
   transport() { return this.page.evaluate(() => window.peer.transport()); }
   hangUp() { return this.do('hangUp'); }

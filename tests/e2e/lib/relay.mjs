@@ -1,4 +1,6 @@
-// A TCP relay between a browser and the gateway, that can fall silent as a network does: neither side is told.
+// Relays between a browser and the gateway: one of TCP, that can fall silent as a network does (neither side is told), and one
+// of media, that can lose packets.
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { ADDRESS } from './gateway.mjs';
@@ -44,5 +46,49 @@ export class Relay {
       far.destroy();
     }
     this.server.close();
+  }
+}
+
+const isRtp = packet => packet[0] >= 128 && packet[0] < 192 && !((packet[1] & 127) >= 64 && (packet[1] & 127) < 96);
+
+/** For one browser with one call. */
+export class LossyRelay {
+  /** Of every so many RTP packets one is lost on the way to the gateway, and to the browser; 0 for none. */
+  losesOneOf = { gateway: 0, browser: 0 };
+  #sockets = [];
+  #seen = { gateway: 0, browser: 0 };
+  lost = 0;
+
+  /** `ports`: {the gateway's port: the relay's in its place}. */
+  static async to(gatewayPorts) {
+    const relay = new LossyRelay();
+    relay.ports = Object.fromEntries(await Promise.all(gatewayPorts.map(async port => [port, await relay.#between(port)])));
+    return relay;
+  }
+
+  async #between(port) {
+    const [near, far] = [createSocket('udp4'), createSocket('udp4')];
+    let browser;
+    near.on('message', (packet, from) => {
+      browser = from;
+      if (!this.#loses(packet, 'gateway')) far.send(packet, port, ADDRESS);
+    });
+    far.on('message', packet => browser && !this.#loses(packet, 'browser') && near.send(packet, browser.port, browser.address));
+    for (const socket of [near, far]) {
+      this.#sockets.push(socket);
+      socket.bind(0, ADDRESS);
+      await once(socket, 'listening');
+    }
+    return near.address().port;
+  }
+
+  #loses(packet, to) {
+    const loses = this.losesOneOf[to] > 0 && isRtp(packet) && ++this.#seen[to] % this.losesOneOf[to] === 0;
+    this.lost += loses;
+    return loses;
+  }
+
+  stop() {
+    for (const socket of this.#sockets) socket.close();
   }
 }

@@ -11,6 +11,8 @@ let socket;
 let session;
 let sessions = [];
 let hidden = false;
+/** Ports of the gateway's media, and those of a relay in their place. */
+let relayed = {};
 
 const reasonOf = message => message?.getHeader?.('Reason') ?? '';
 
@@ -33,6 +35,9 @@ function watch(next) {
   else next.on('peerconnection', ({ peerconnection }) => onConnection(peerconnection));
   // One address is enough for the gateway; gathering may take long.
   next.on('sdp', event => {
+    if (event.originator === 'remote') {
+      event.sdp = event.sdp.replace(/(?<=^a=candidate:.* )\d+(?= typ host)/gm, port => relayed[port] ?? port);
+    }
     if (hidden && event.originator === 'local') event.sdp = event.sdp.replace(/a=candidate:.*\r\n/g, '');
   });
   next.on('icecandidate', ({ candidate, ready }) => candidate.type === 'host' && ready());
@@ -81,6 +86,15 @@ window.peer = {
   keys: ({ text, way }) => session.sendDTMF(text, { transportType: way, duration: 120, interToneGap: 200 }),
   /** From now on, no candidate is named: as a page whose addresses are mDNS names that nobody can look up. */
   hideAddresses: () => { hidden = true; },
+  /** From now on, the gateway's media is reached by way of a relay: {its port: the relay's}. */
+  relayMedia: ports => { relayed = ports; },
+  /** What it sends: the codec with its parameters, and how much so far. */
+  async sends() {
+    const stats = [...(await session.connection.getStats()).values()];
+    const sent = stats.find(({ type }) => type === 'outbound-rtp');
+    const { mimeType, sdpFmtpLine } = stats.find(({ id }) => id === sent.codecId);
+    return { codec: mimeType.replace('audio/', ''), parameters: sdpFmtpLine ?? '', bytes: sent.bytesSent, packets: sent.packetsSent };
+  },
   /** What an INVITE says in Replaces that takes this call's place: the gateway's tag first (RFC 3891 section 3). */
   replaces() {
     const tags = [session._from_tag, session._to_tag];

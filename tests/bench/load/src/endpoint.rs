@@ -138,7 +138,7 @@ impl Endpoint {
         let codec = codecs[at];
         let peer = spec.peer.and_then(|peer| usize::try_from(peer).ok());
         let first = peer.map_or(at, |peer| peer.min(at));
-        let (script, offset) = scripts.of(at, first / 2, usize::from(first != at), codec)?;
+        let (script, offset) = scripts.of(at, (first / 2, usize::from(first != at)), codec, spec.opus)?;
         let socket = Udp::bind(spec.local, true).with_context(|| spec.local.to_string())?;
         socket.connect(spec.remote).with_context(|| spec.remote.to_string())?;
         let srtp = spec.sdes()?.map(|(tx, rx)| Srtp::new(&tx, &rx)).transpose()?;

@@ -37,7 +37,7 @@ use crate::endpoint::Endpoint;
 use crate::forward::Policy;
 use crate::media::{Scripts, Speech};
 use crate::net_sys::Epoll;
-use crate::spec::{Codec, Spec, Talk};
+use crate::spec::{Codec, OpusWish, Spec, Talk};
 
 #[derive(Parser)]
 #[command(about = "Open-loop RTP load and meter for media gateways, and their floors")]
@@ -77,6 +77,12 @@ enum Command {
         /// One party speaks at a time.
         #[arg(long)]
         turns: bool,
+        /// The browser sends all that it has: `maxplaybackrate=8000` and `maxaveragebitrate=24000` are not asked for.
+        #[arg(long)]
+        wideband: bool,
+        /// The browser leaves silence out, as `usedtx=1` asks for; with `--turns` it does so anyway.
+        #[arg(long)]
+        dtx: bool,
     },
 }
 
@@ -140,11 +146,13 @@ fn main() -> Result<()> {
             net_sys::raise_file_limit();
             forward::forward(&Spec::read(&spec)?, policy, Duration::from_micros(tick_us))
         }
-        (Some(Command::Opus { media, calls, passes, turns }), _) => {
+        (Some(Command::Opus { media, calls, passes, turns, wideband, dtx }), _) => {
             let talk = if turns { Talk::Turns } else { Talk::Always };
             let mut scripts = Scripts::new(Speech::read(&media)?, talk, 1);
-            let (browser, _) = scripts.of(0, 0, 0, Codec::Opus)?;
-            let (phone, _) = scripts.of(1, 0, 1, Codec::Pcmu)?;
+            let bitrate = (!wideband).then_some(24_000);
+            let wish = OpusWish { narrowband: !wideband, bitrate, dtx: dtx.then_some(true) };
+            let (browser, _) = scripts.of(0, (0, 0), Codec::Opus, wish)?;
+            let (phone, _) = scripts.of(1, (0, 1), Codec::Pcmu, OpusWish::default())?;
             println!("{}", transcode::transcode(&browser, &phone, calls, passes)?);
             Ok(())
         }

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::g711;
 use crate::opus_sys::{Encoder, Settings};
-use crate::spec::{Codec, Talk};
+use crate::spec::{Codec, OpusWish, Talk};
 
 /// Samples of a frame at 8,000 Hz and at 48,000 Hz.
 pub(crate) const FRAME_8K: usize = 160;
@@ -25,7 +25,19 @@ const TURN: std::ops::RangeInclusive<usize> = 50..=200;
 const NOISE: i16 = 32;
 
 /// As browsers encode (WebRTC): voice at 32 kbit/s with in-band FEC.
-const BROWSER: Settings = Settings { hz: 48_000, bitrate: 32_000, complexity: None, loss_percent: 5, voice: false, dtx: false };
+const BROWSER: Settings = Settings {
+    hz: 48_000,
+    bitrate: 32_000,
+    complexity: None,
+    fec: true,
+    loss_percent: 5,
+    voice: false,
+    dtx: false,
+    narrowband: false,
+};
+
+/// What WebRTC makes of `maxplaybackrate=8000` where no bit rate is named beside it.
+const NARROWBAND: Settings = Settings { bitrate: 12_000, narrowband: true, ..BROWSER };
 
 /// What one party says, over and over.
 #[derive(Debug)]
@@ -82,12 +94,12 @@ impl Speech {
         (at_8k, at_48k)
     }
 
-    fn script(&self, speaks: &[bool], codec: Codec, dtx: bool, rng: &mut StdRng) -> Result<Script> {
+    fn script(&self, speaks: &[bool], codec: Codec, wish: OpusWish, rng: &mut StdRng) -> Result<Script> {
         let (at_8k, at_48k) = self.mix(speaks, rng);
         let frames = match codec {
             Codec::Pcmu => at_8k.chunks(FRAME_8K).map(|frame| frame.iter().map(|s| g711::ulaw(*s)).collect()).collect(),
             Codec::Pcma => at_8k.chunks(FRAME_8K).map(|frame| frame.iter().map(|s| g711::alaw(*s)).collect()).collect(),
-            Codec::Opus => encode(&at_48k, dtx)?,
+            Codec::Opus => encode(&at_48k, wish)?,
         };
         let is_speech = speaks.iter().zip(at_8k.chunks(FRAME_8K)).map(|(speaks, pcm)| *speaks && is_loud(pcm)).collect();
         Ok(Script { frames, is_speech, pcm: at_8k })
@@ -102,8 +114,10 @@ fn is_loud(pcm: &[i16]) -> bool {
 
 /// With `dtx`, a frame that has nothing to say is left out as WebRTC leaves it out: of those of up to two bytes only the first
 /// is sent, until the encoder has something to say again (every 400 ms at the latest).
-fn encode(pcm: &[i16], dtx: bool) -> Result<Vec<Vec<u8>>> {
-    let mut encoder = Encoder::new(Settings { dtx, ..BROWSER })?;
+fn encode(pcm: &[i16], wish: OpusWish) -> Result<Vec<Vec<u8>>> {
+    let usual = if wish.narrowband { NARROWBAND } else { BROWSER };
+    let (dtx, bitrate) = (wish.dtx == Some(true), wish.bitrate.unwrap_or(usual.bitrate));
+    let mut encoder = Encoder::new(Settings { dtx, bitrate, ..usual })?;
     let mut was_quiet = false;
     let frame = |pcm: &[i16]| {
         let mut payload = vec![0; 400];
@@ -129,12 +143,15 @@ fn turns(frames: usize, rng: &mut StdRng) -> Vec<bool> {
     plan
 }
 
+/// Conversation, party, codec and how it is asked for.
+type Which = (usize, usize, Codec, OpusWish);
+
 /// All scripts of a run, made when first asked for.
 pub(crate) struct Scripts {
     speech: Speech,
     talk: Talk,
     seed: u64,
-    made: Vec<((usize, usize, Codec), Rc<Script>)>,
+    made: Vec<(Which, Rc<Script>)>,
 }
 
 impl Scripts {
@@ -143,10 +160,16 @@ impl Scripts {
     }
 
     /// What an endpoint says, and from where: endpoints are numbered, a call has two parties.
-    pub(crate) fn of(&mut self, endpoint: usize, call: usize, party: usize, codec: Codec) -> Result<(Rc<Script>, usize)> {
+    pub(crate) fn of(
+        &mut self,
+        endpoint: usize,
+        (call, party): (usize, usize),
+        codec: Codec,
+        wish: OpusWish,
+    ) -> Result<(Rc<Script>, usize)> {
         let (which, offset) = match self.talk {
-            Talk::Always => ((0, 0, codec), endpoint * 37),
-            Talk::Turns => ((call % CONVERSATIONS, party, codec), call / CONVERSATIONS * 37),
+            Talk::Always => ((0, 0, codec, wish), endpoint * 37),
+            Talk::Turns => ((call % CONVERSATIONS, party, codec, wish), call / CONVERSATIONS * 37),
         };
         let script = match self.made.iter().find(|(made, _)| *made == which) {
             Some((_, script)) => Rc::clone(script),
@@ -160,19 +183,22 @@ impl Scripts {
         Ok((script, offset))
     }
 
-    fn make(&self, (conversation, party, codec): (usize, usize, Codec)) -> Result<Script> {
+    fn make(&self, (conversation, party, codec, wish): Which) -> Result<Script> {
         let mut rng = StdRng::seed_from_u64(self.seed.wrapping_add(conversation as u64));
         let speaks = match self.talk {
             Talk::Always => vec![true; self.speech.frames],
             Talk::Turns => turns(CONVERSATION, &mut rng).into_iter().map(|first| first == (party == 0)).collect(),
         };
-        self.speech.script(&speaks, codec, self.talk == Talk::Turns, &mut rng)
+        let wish = OpusWish { dtx: Some(wish.dtx.unwrap_or(self.talk == Talk::Turns)), ..wish };
+        self.speech.script(&speaks, codec, wish, &mut rng)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: OpusWish = OpusWish { narrowband: false, bitrate: None, dtx: None };
 
     #[test]
     fn turns_last_one_to_four_seconds_and_come_from_the_seed() {
@@ -198,8 +224,8 @@ mod tests {
     #[test]
     fn who_is_silent_sends_noise_as_a_phone_and_little_as_a_browser() {
         let mut scripts = Scripts::new(speech(), Talk::Turns, 3);
-        let (phone, _) = scripts.of(1, 0, 1, Codec::Pcmu).expect("a script");
-        let (browser, _) = scripts.of(0, 0, 0, Codec::Opus).expect("a script");
+        let (phone, _) = scripts.of(1, (0, 1), Codec::Pcmu, PLAIN).expect("a script");
+        let (browser, _) = scripts.of(0, (0, 0), Codec::Opus, PLAIN).expect("a script");
         assert!(phone.is_speech.iter().zip(&browser.is_speech).all(|(a, b)| !(*a && *b)));
         assert!(phone.frames.iter().all(|frame| frame.len() == FRAME_8K));
         let (mut quiet, mut sent) = (0, 0);
@@ -216,9 +242,21 @@ mod tests {
     #[test]
     fn who_always_speaks_sends_every_frame() {
         let mut scripts = Scripts::new(speech(), Talk::Always, 3);
-        let (script, offset) = scripts.of(3, 1, 1, Codec::Opus).expect("a script");
+        let (script, offset) = scripts.of(3, (1, 1), Codec::Opus, PLAIN).expect("a script");
         assert_eq!(offset, 11);
         assert!(script.frames.iter().all(|frame| frame.len() > 2));
         assert_eq!((script.at(offset, -12), script.at(offset, 100)), (99, 11));
+    }
+
+    #[test]
+    fn who_is_asked_for_narrowband_sends_it_in_fewer_bytes() {
+        let mut scripts = Scripts::new(speech(), Talk::Always, 3);
+        let (wide, _) = scripts.of(0, (0, 0), Codec::Opus, PLAIN).expect("a script");
+        let (narrow, _) = scripts.of(0, (0, 0), Codec::Opus, OpusWish { narrowband: true, ..PLAIN }).expect("a script");
+        let bytes = |script: &Script| script.frames.iter().map(Vec::len).sum::<usize>();
+        assert!(bytes(&narrow) * 2 < bytes(&wide), "{} to {} bytes", bytes(&wide), bytes(&narrow));
+        // RFC 6716 section 3.1: 0 to 3 are SILK's narrowband, 16 to 19 CELT's.
+        assert!(narrow.frames.iter().all(|frame| matches!(frame[0] >> 3, 0..=3 | 16..=19)));
+        assert!(wide.frames.iter().any(|frame| !matches!(frame[0] >> 3, 0..=3 | 16..=19)));
     }
 }

@@ -13,15 +13,19 @@ pub(crate) struct Settings {
     pub(crate) bitrate: i32,
     /// None for libopus's own.
     pub(crate) complexity: Option<i32>,
+    /// Whether each packet has a copy of the one before it, and for how much loss.
+    pub(crate) fec: bool,
     pub(crate) loss_percent: i32,
     pub(crate) voice: bool,
     pub(crate) dtx: bool,
+    /// At most 4 kHz of audio, whatever `hz` is.
+    pub(crate) narrowband: bool,
 }
 
 pub(crate) struct Encoder(*mut sys::OpusEncoder);
 
 impl Encoder {
-    /// Mono, for voice (VOIP), with in-band FEC.
+    /// Mono, for voice (VOIP).
     pub(crate) fn new(settings: Settings) -> Result<Self> {
         let mut error = 0;
         // SAFETY: `error` lives through the call, which writes one integer there.
@@ -35,7 +39,7 @@ impl Encoder {
             Ok(())
         };
         set(sys::OPUS_SET_BITRATE_REQUEST, settings.bitrate)?;
-        set(sys::OPUS_SET_INBAND_FEC_REQUEST, 1)?;
+        set(sys::OPUS_SET_INBAND_FEC_REQUEST, i32::from(settings.fec))?;
         set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, settings.loss_percent)?;
         set(sys::OPUS_SET_DTX_REQUEST, i32::from(settings.dtx))?;
         if let Some(complexity) = settings.complexity {
@@ -43,6 +47,9 @@ impl Encoder {
         }
         if settings.voice {
             set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE)?;
+        }
+        if settings.narrowband {
+            set(sys::OPUS_SET_MAX_BANDWIDTH_REQUEST, sys::OPUS_BANDWIDTH_NARROWBAND)?;
         }
         Ok(encoder)
     }

@@ -65,6 +65,23 @@ pub(crate) struct EndpointSpec {
     /// `active` or `passive`.
     pub(crate) dtls: Option<String>,
     pub(crate) ice: Option<IceSpec>,
+    /// What the gateway's description asks for, of a browser.
+    #[serde(default)]
+    pub(crate) opus: OpusWish,
+}
+
+/// What a description asks of who sends Opus to it (RFC 7587 section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub(crate) struct OpusWish {
+    /// `maxplaybackrate=8000`.
+    #[serde(default)]
+    pub(crate) narrowband: bool,
+    /// `maxaveragebitrate`, in bits a second.
+    #[serde(default)]
+    pub(crate) bitrate: Option<i32>,
+    /// `usedtx=1`; where it is not known, who talks in turns leaves silence out.
+    #[serde(default)]
+    pub(crate) dtx: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,8 +8,20 @@ use crate::media::{FRAME_8K, Script};
 use crate::net_sys::thread_cpu_ns;
 use crate::opus_sys::{Decoder, Encoder, Settings};
 
-/// Of `src/media/codec/opus_sys.rs`.
-const GATEWAY: Settings = Settings { hz: 8_000, bitrate: 24_000, complexity: Some(5), loss_percent: 0, voice: true, dtx: false };
+/// `OpusEncoder::COMPLEXITY` of `src/media/codec/opus_sys.rs`.
+const COMPLEXITY: i32 = 5;
+
+/// As `OpusEncoder` there is set where no loss is reported.
+const GATEWAY: Settings = Settings {
+    hz: 8_000,
+    bitrate: 24_000,
+    complexity: Some(COMPLEXITY),
+    fec: false,
+    loss_percent: 10,
+    voice: true,
+    dtx: false,
+    narrowband: false,
+};
 
 /// Decodes what the browser says to 8,000 Hz and encodes what the phone says from 8,000 Hz, for as many calls as asked, whose
 /// states take turns as a gateway's do. Microseconds of this thread a pair of frames, the median of the passes.
