@@ -8,16 +8,13 @@ use crate::media::{FRAME_8K, Script};
 use crate::net_sys::thread_cpu_ns;
 use crate::opus_sys::{Decoder, Encoder, Settings};
 
-/// `OpusEncoder::COMPLEXITY` of `src/media/codec/opus_sys.rs`.
-const COMPLEXITY: i32 = 5;
-
-/// As `OpusEncoder` there is set where no loss is reported.
+/// As `OpusEncoder` of `src/media/codec/opus_sys.rs` is set where no loss is reported.
 const GATEWAY: Settings = Settings {
     hz: 8_000,
-    bitrate: 24_000,
-    complexity: Some(COMPLEXITY),
+    bitrate: 32_000,
+    complexity: Some(0),
     fec: false,
-    loss_percent: 10,
+    loss_percent: 0,
     voice: true,
     dtx: false,
     narrowband: false,

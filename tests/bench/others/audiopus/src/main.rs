@@ -17,8 +17,8 @@ fn main() -> Result<(), audiopus::Error> {
     let frames: Vec<Vec<i16>> = (0..500).map(|n| audio::voice(n * 160, 160)).collect();
     for _ in std::io::stdin().lock().lines() {
         let mut encoder = Encoder::new(SampleRate::Hz8000, Channels::Mono, Application::Voip)?;
-        encoder.set_bitrate(Bitrate::BitsPerSecond(24_000))?;
-        encoder.set_complexity(5)?;
+        encoder.set_bitrate(Bitrate::BitsPerSecond(32_000))?;
+        encoder.set_complexity(0)?;
         encoder.set_signal(Signal::Voice)?;
         let mut payloads = vec![vec![0; 400]; frames.len()];
         let start = Instant::now();
