@@ -72,9 +72,9 @@
 //! - **What a leg ought to hear is worked out from how things stand** (`call/media.rs`), after every event, and media is told
 //!   what has changed; no event has to know what to undo.
 //! - **A re-INVITE is answered by its own leg and never crosses**: hold, late offers, ICE restarts and session timers end where
-//!   they came from; the other side hears music and nothing else of it. The gateway proposes
-//!   descriptions only to refresh, and where a browser is heard less well than it could be (`call/proposal.rs`): Opus in place of
-//!   G.711 of which much is lost, all of its voice once it is not a phone any more that hears it.
+//!   they came from; the other side hears music and nothing else of it. The gateway proposes descriptions only to refresh, and
+//!   where a browser is heard less well than it could be (`call/proposal.rs`): Opus in place of G.711 of which much is lost, all
+//!   of its voice once it is not a phone any more that hears it.
 //! - **Transfer needs nothing of the two that are joined**: the gateway carries REFER out itself, and neither is invited anew
 //!   but for such a proposal.
 //! - **What follows from a call's action is done after all that was said before it** (`engine/mod.rs`, a queue): a leg that is
@@ -92,8 +92,13 @@
 //!   each message cost more than the message. A media worker does not wait: there a pace won little and cost latency
 //!   (`tests/bench/README.md`).
 //! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
-//! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), and FEC is made for
-//!   the loss that the far side reports.
+//! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), FEC is made for the
+//!   loss that the far side reports, and a browser is asked for no more than a phone hears. Wherever a far side's decoder has
+//!   heard something else meanwhile, Opus begins anew with a packet of CELT alone (`media/codec/opus_sys.rs`): then the encoder's
+//!   least effort is heard as well as its best was.
+//! - **Little is kept of a browser's way in**: its checks are answered here, without the agent of `is` (`media/ice.rs`), and its
+//!   DTLS connection settles 5 s after the handshake into what can say and hear its end (`media/dtls/settled.rs`). Both were
+//!   16 kB a leg, kept for nothing.
 //! - **Tags end in their leg's id**, so that a leg is found by its tag without a table.
 //! - **What is kept is gathered and packed**: calls and SIP messages wait 100 ms for others to share a transaction, and those of
 //!   one call share a row (`io/store/trace.rs`). One by one they cost more than the calls themselves.

@@ -189,7 +189,7 @@ def main():
         os.replace(LINES, LINES + ".before")
     begin = time.time()
     if options.soak:
-        for mode in ("rtp", "webrtc"):
+        for mode in ("webrtc", "rtp"):
             at_share(mode, 0.7, 1, "soak", tries=1, duration=60 * options.minutes, interval_s=5)
     elif options.against_kit:
         against_kit()
