@@ -68,7 +68,8 @@ def capacity(lines):
     rows = [("rtp", "always", "G.711 relay", 800), ("dtls", "always", "G.711 DTLS-SRTP <-> RTP", 700),
             ("webrtc", "always", "Opus <-> G.711, both speak", 150), ("webrtc", "turns", "Opus <-> G.711, one at a time", 300)]
     for mode, talk, name, target in rows:
-        most = lambda peer: max((l["got"] for l in lines.of(mode=mode, talk=talk, peer=peer) if "lat_p99_ms" in l and is_clean(l)), default=None)
+        most = lambda peer: max((l["got"] for l in lines.of(mode=mode, talk=talk, peer=peer)
+                                 if l["what"] != "setup" and is_clean(l)), default=None)
         if not lines.of(what="capacity", mode=mode, talk=talk):
             continue
         ours, theirs = most("ringway"), most("rtpengine")

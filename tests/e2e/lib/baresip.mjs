@@ -22,31 +22,43 @@ export class Baresip {
     const phone = new Baresip();
     phone.name = name;
     phone.hz = hz;
-    phone.dir = await mkdtemp(join(tmpdir(), 'ringway-baresip-'));
+    // Its ports were free a moment ago: where another program took one since, it has another try on others.
+    for (let tries = 3; !phone.control; tries -= 1) {
+      try {
+        await phone.#launch(gateway, { keys, codec, seconds, register });
+      } catch (error) {
+        await phone.stop();
+        if (tries === 1) throw error;
+      }
+    }
+    phone.#listen();
+    if (register) await phone.child.sees(/200 OK \(/);
+    return phone;
+  }
+
+  async #launch(gateway, { keys, codec, seconds, register }) {
+    this.dir = await mkdtemp(join(tmpdir(), 'ringway-baresip-'));
     const [control, sip] = [await freeTcpPort(), await freeUdpPort()];
-    await writeFile(join(phone.dir, 'tone.wav'), keys ? keysWav(keys, 8000, seconds, 1_500) : toneWav(hz, 8000, seconds));
-    await writeFile(join(phone.dir, 'config'), [
+    await writeFile(join(this.dir, 'tone.wav'), keys ? keysWav(keys, 8000, seconds, 1_500) : toneWav(this.hz, 8000, seconds));
+    await writeFile(join(this.dir, 'config'), [
       `module_path ${await modulePath()}`,
       'module g711.so', 'module aufile.so', 'module sndfile.so',
       'module_tmp account.so', 'module_app menu.so', 'module_app ctrl_tcp.so',
       `ctrl_tcp_listen 127.0.0.1:${control}`,
       `sip_listen ${ADDRESS}:${sip}`,
-      `audio_source aufile,${join(phone.dir, 'tone.wav')}`,
-      `audio_player aufile,${join(phone.dir, 'played.wav')}`,
-      `snd_path ${phone.dir}`,
+      `audio_source aufile,${join(this.dir, 'tone.wav')}`,
+      `audio_player aufile,${join(this.dir, 'played.wav')}`,
+      `snd_path ${this.dir}`,
       'call_local_timeout 120', 'call_max_calls 4', 'audio_level no', 'rtp_stats no', 'sip_verify_server no',
     ].join('\n') + '\n');
-    await writeFile(join(phone.dir, 'accounts'),
-      `<sip:${name}@${DOMAIN}>;auth_user=${name};auth_pass=${passwordOf(name)};outbound="sip:${gateway.sip};transport=udp";`
+    await writeFile(join(this.dir, 'accounts'),
+      `<sip:${this.name}@${DOMAIN}>;auth_user=${this.name};auth_pass=${passwordOf(this.name)};outbound="sip:${gateway.sip};transport=udp";`
       + `regint=${register ? 300 : 0};answermode=manual;audio_codecs=${codec}/8000/1;ptime=20\n`);
-    await writeFile(join(phone.dir, 'contacts'), '');
-    phone.child = new Child('baresip', 'baresip', ['-f', phone.dir]);
-    phone.control = await until('baresip listens', () => new Promise(resolve => {
+    await writeFile(join(this.dir, 'contacts'), '');
+    this.child = new Child('baresip', 'baresip', ['-f', this.dir]);
+    this.control = await until('baresip listens', () => new Promise(resolve => {
       const socket = connect(control, '127.0.0.1').on('connect', () => resolve(socket)).on('error', () => resolve(null));
     }));
-    phone.#listen();
-    if (register) await phone.child.sees(/200 OK \(/);
-    return phone;
   }
 
   /** Netstrings of JSON: `12:{"event":…},`. */
@@ -146,10 +158,12 @@ export class Baresip {
   }
 
   async stop() {
-    this.do('quit');
-    await Promise.race([this.child.ended, delay(2_000)]);
-    await this.child.stop();
-    this.control.destroy();
+    if (this.control) {
+      this.do('quit');
+      await Promise.race([this.child.ended, delay(2_000)]);
+    }
+    await this.child?.stop();
+    this.control?.destroy();
     await rm(this.dir, { recursive: true, force: true });
   }
 }
