@@ -252,12 +252,12 @@ impl Shaking {
         }
     }
 
-    /// What is kept of it; none if its secret is not known, and all of it is kept.
+    /// What is kept of it; none if its secret or its end is not known, and all of it is kept.
     fn settled(&mut self) -> Option<Settled> {
         let secret = self.secret?;
         let mut good_bye = Vec::new();
         self.close(|packet| good_bye = packet.to_vec());
-        Some(Settled::new(secret, their_role(self.role), std::mem::take(&mut self.last), good_bye))
+        (!good_bye.is_empty()).then(|| Settled::new(secret, their_role(self.role), std::mem::take(&mut self.last), good_bye))
     }
 
     fn poll(&mut self, mut send: impl FnMut(&[u8])) -> Result<Option<DtlsEvent>, LegFailure> {

@@ -171,8 +171,7 @@ impl Encoder {
     /// The far side has heard something else since the last frame: the next one must be understood without those before.
     pub fn begin_anew(&mut self) {
         if let Self::Opus(opus) = self {
-            // libopus refuses this of no state that it has set up.
-            let _ = opus.encoder.begin_anew();
+            opus.encoder.begin_anew();
         }
     }
 
@@ -201,7 +200,7 @@ impl OpusVoice {
                 *payload.first_mut().ok_or(CodecError::Payload)? = toc;
                 return Ok(Encoded::Payload { len: 1, onset: false });
             }
-            (Say::Onset, _) => self.encoder.begin_anew()?,
+            (Say::Onset, _) => self.encoder.begin_anew(),
             (Say::Frame | Say::Pause | Say::Nothing, _) => {}
         }
         if self.loss_percent != loss_percent {

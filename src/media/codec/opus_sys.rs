@@ -156,11 +156,11 @@ impl OpusEncoder {
     /// What comes next follows a pause, or packets of another encoder: forgets all that was encoded, and makes the far side's
     /// decoder do so. A speech decoder (SILK) that has heard something else than its encoder has said would be wrong for half
     /// a second, but behind a packet of CELT alone it starts afresh (RFC 6716 section 4.5.2): the first packet is one.
-    ///
-    /// # Errors
-    /// What libopus answered.
-    pub fn begin_anew(&mut self) -> Result<(), OpusError> {
+    pub fn begin_anew(&mut self) {
         self.anew = true;
+    }
+
+    fn reset(&mut self) -> Result<(), OpusError> {
         // SAFETY: the state was set up by `opus_encoder_init`; this request takes no argument.
         checked(unsafe { sys::opus_encoder_ctl(self.state.0.as_mut_ptr().cast(), sys::OPUS_RESET_STATE) }).map(|_| ())
     }
@@ -178,6 +178,7 @@ impl OpusEncoder {
         if !std::mem::take(&mut self.anew) {
             return self.encode_next(pcm, payload);
         }
+        self.reset()?;
         self.set(SET_FORCE_MODE, CELT_ONLY)?;
         let written = self.encode_next(pcm, payload);
         self.set(SET_FORCE_MODE, sys::OPUS_AUTO)?;
