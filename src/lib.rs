@@ -89,13 +89,13 @@
 //!   that moved since have theirs passed on between workers. Legs that hear each other are always one worker's; signalling
 //!   knows of no workers, it says what is heard, and whoever must move for that moves without a gap (`io/worker/moves.rs`).
 //! - **The engine turns once a millisecond** (`io/net/drive.rs`) and finds what has come since: going to sleep and waking up for
-//!   each message cost more than the message. A media worker does not wait: there a pace won little and cost latency
-//!   (`tests/bench/README.md`).
+//!   each message cost more than the message. A media worker waits too where datagrams are few, and no longer than they take
+//!   to be eight (`io/worker/pace.rs`).
 //! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
 //! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), FEC is made for the
-//!   loss that the far side reports, and a browser is asked for no more than a phone hears. Wherever a far side's decoder has
-//!   heard something else meanwhile, Opus begins anew with a packet of CELT alone (`media/codec/opus_sys.rs`): then the encoder's
-//!   least effort is heard as well as its best was.
+//!   loss that the far side reports, and a browser is asked for no more than a phone hears. As long as nothing is lost a
+//!   phone's voice is encoded by CELT alone, in half of the time that SILK takes (`media/codec/opus_sys.rs`). Wherever a far
+//!   side's decoder has heard something else meanwhile, Opus begins anew with a packet that leans on none before it.
 //! - **Little is kept of a browser's way in**: its checks are answered here, without the agent of `is` (`media/ice.rs`), and its
 //!   DTLS connection settles 5 s after the handshake into what can say and hear its end (`media/dtls/settled.rs`). Both were
 //!   16 kB a leg, kept for nothing.

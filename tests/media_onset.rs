@@ -78,16 +78,56 @@ fn an_encoder_that_was_interrupted_is_clear_at_once() {
 }
 
 /// The first byte's mode (RFC 6716 section 3.1): CELT alone from configuration 16 on, SILK alone below 12.
-#[test]
-fn only_the_first_packet_leans_on_nothing() {
-    let mut encoder = OpusEncoder::new().unwrap();
-    let mut config = |n: usize| {
+fn modes(encoder: &mut OpusEncoder, frames: std::ops::Range<usize>) -> Vec<&'static str> {
+    let mode = |n: usize| {
         let mut payload = [0; 400];
         encoder.encode(&voice(n * FRAME, FRAME), &mut payload).unwrap();
-        payload[0] >> 3
+        match payload[0] >> 3 {
+            16.. => "CELT",
+            ..12 => "SILK",
+            _ => "both",
+        }
     };
-    assert!(config(0) >= 16);
-    assert!((1..50).all(|n| config(n) < 12));
+    frames.map(mode).collect()
+}
+
+#[test]
+fn speech_is_encoded_for_little_time_until_a_loss_is_told_and_for_the_loss_then() {
+    let mut encoder = OpusEncoder::new().unwrap();
+    assert_eq!(modes(&mut encoder, 0..50), ["CELT"; 50]);
+    encoder.expect_loss(2).unwrap();
+    assert_eq!(modes(&mut encoder, 50..100), ["SILK"; 50]);
+    encoder.begin_anew();
+    assert_eq!(modes(&mut encoder, 100..103), ["CELT", "SILK", "SILK"], "the first packet leans on nothing");
+    encoder.expect_loss(0).unwrap();
+    assert_eq!(modes(&mut encoder, 103..105), ["CELT"; 2]);
+}
+
+/// RFC 6562 section 4: packets whose sizes follow what is said tell an eavesdropper of it.
+#[test]
+fn all_packets_are_of_one_size_while_nothing_is_lost() {
+    let mut encoder = OpusEncoder::new().unwrap();
+    let mut size = |n: usize| encoder.encode(&voice(n * FRAME, FRAME), &mut [0; 400]).unwrap();
+    let first = size(0);
+    assert!((1..100).all(|n| size(n) == first), "{first} bytes");
+}
+
+#[test]
+fn what_is_encoded_for_a_loss_is_clear_at_once_too() {
+    for hz in [350.0, 440.0, 1_000.0] {
+        let mut encoder = Encoder::new(Codec::Opus).unwrap();
+        let mut decoder = decoder_in_mid_speech();
+        let mut heard = Vec::new();
+        for n in 0..10 {
+            let (mut payload, mut pcm) = ([0; 400], [0; FRAME]);
+            let encoded = encoder.encode(&sine(hz, n * FRAME, FRAME), 5, &mut payload).unwrap();
+            let Encoded::Payload { len, .. } = encoded else { panic!("a tone is no pause") };
+            decoder.decode(Some(&payload[..len]), false, &mut pcm).unwrap();
+            heard.extend(pcm);
+        }
+        let db = snr_db(&heard[2 * FRAME..], hz);
+        assert!(db > 25.0, "{hz} Hz: {db:.1} dB");
+    }
 }
 
 #[test]

@@ -115,6 +115,8 @@ fn rewritten(from_browser: bool, to_browser: bool) {
 
 fn transcoded(from_browser: bool, speaks: bool) {
     let mut encoder = OpusEncoder::new().unwrap();
+    // As browsers do: SILK with FEC.
+    encoder.expect_loss(5).unwrap();
     let packet = |n: usize| {
         let pcm = if speaks { spoken(n) } else { vec![0; 160] };
         if !from_browser {

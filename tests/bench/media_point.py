@@ -119,7 +119,7 @@ class Rtpengine:
 
 
 class Floor:
-    """The bare forwarder: `floor-packet`, or `floor-tick-1000` with its microseconds."""
+    """The bare forwarder: `floor-packet`, or `floor-paced` as our workers are."""
 
     def __init__(self, policy):
         self.policy = policy
@@ -132,8 +132,7 @@ class Floor:
                 for n in range(count) for s in (0, 1)]
         spec = dict(duration_s=duration, warmup_s=warmup, endpoints=ends)
         json.dump(spec, open(f"{WORK}/floor.json", "w"))
-        kind, *micros = self.policy.split("-")
-        floor = [LOAD, "forward", f"{WORK}/floor.json", "--policy", kind] + (["--tick-us", micros[0]] if micros else [])
+        floor = [LOAD, "forward", f"{WORK}/floor.json", "--policy", self.policy]
         self.process = subprocess.Popen(pinned(PEER_CORE) + floor, stdout=subprocess.PIPE)
         self.process.stdout.readline()
         return spec

@@ -21,6 +21,8 @@ const ROUNDS: usize = 7;
 fn main() {
     let (browser_addr, phone_addr) = (addr("203.0.113.1:50000"), addr("198.51.100.1:20000"));
     let mut encoder = OpusEncoder::new().unwrap();
+    // As browsers do: SILK with FEC.
+    encoder.expect_loss(5).unwrap();
     let opus: Vec<Vec<u8>> = (0..FRAMES)
         .map(|n| {
             let mut payload = vec![0; 400];

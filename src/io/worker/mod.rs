@@ -23,6 +23,7 @@ mod mailbox;
 mod mmsg_sys;
 mod moves;
 mod outbox;
+mod pace;
 mod ports;
 mod roster;
 mod start;

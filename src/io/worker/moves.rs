@@ -114,32 +114,33 @@ impl Turner {
     }
 
     /// Reads what other workers have for us.
-    pub(super) fn read_links(&mut self) {
+    pub(super) fn read_links(&mut self) -> usize {
         // As with sockets: a command that was given before a datagram came is carried out before it.
         self.take_commands();
-        for from in self.arrivals.workers() {
-            self.read_link(from);
-        }
+        self.arrivals.workers().map(|from| self.read_link(from)).sum()
     }
 
-    fn read_link(&mut self, from: WorkerId) {
+    fn read_link(&mut self, from: WorkerId) -> usize {
+        let mut datagrams = 0;
         while let Some(crossing) = self.arrivals.pop(from) {
             match crossing {
                 Crossing::Datagram(pair, mut slot) => {
                     self.core.handle_datagram(now(), pair, &mut slot, &mut self.outbox);
                     self.arrivals.give_back(from, slot);
+                    datagrams += 1;
                 }
                 Crossing::Route(change) => self.core.handle_route(change),
                 Crossing::Mark(order) => self.signs.push(Sign::Marked(order)),
                 Crossing::Goods(order, goods) => self.take_in(order, *goods),
                 Crossing::Settled(order) => {
                     // What the giver had told of the legs before.
-                    self.read_link(order.from);
+                    datagrams += self.read_link(order.from);
                     order.legs.iter().for_each(|leg| self.core.moved(*leg, order.to));
                     self.signs.push(Sign::Settled(order));
                 }
             }
         }
+        datagrams
     }
 
     fn take_in(&mut self, order: Arc<Move>, Goods { mut parcel, sockets }: Goods) {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::links::Arrivals;
 use super::mailbox::Order;
@@ -8,6 +8,7 @@ use super::mmsg_sys::{EventFd, MAX_BATCH, Ready, RecvBatch, Token};
 use super::moves::{Part, Sign};
 use super::now;
 use super::outbox::Outbox;
+use super::pace::Pace;
 use crate::base::Now;
 use crate::media::{Core, Pair, SocketId, Totals, WorkerId};
 
@@ -53,24 +54,29 @@ impl Turner {
     /// Runs until it is told to stop; all that was counted.
     pub(super) fn run(mut self) -> Totals {
         let mut ready = Ready::default();
+        let mut pace = Pace::new(now().mono);
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
             let count = self.outbox.epoll.wait(&mut ready, wait);
             // One time for all that has waited for this turn.
             let now = now();
+            let mut datagrams = 0;
             for token in ready.tokens(count) {
                 match token {
-                    Token::Socket(socket) => self.read(now, socket),
+                    Token::Socket(socket) => datagrams += self.read(now, socket),
                     Token::Mailbox => self.wake.clear(),
                 }
             }
-            self.read_links();
+            datagrams += self.read_links();
             self.core.handle_timeout(now, &mut self.outbox);
             self.outbox.tell();
             self.take_commands();
             self.move_on();
             self.outbox.flush();
             self.outbox.links.flush();
+            if let Some(rest) = pace.rest(Instant::now(), now.mono, datagrams) {
+                std::thread::sleep(rest);
+            }
         }
         self.core.shutdown(now(), &mut self.outbox);
         self.outbox.flush();
@@ -83,8 +89,9 @@ impl Turner {
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
-    /// Carries what a socket has. A leg's own has one datagram in a turn, or a few, which the next turns read.
-    fn read(&mut self, now: Now, socket: SocketId) {
+    /// Carries what a socket has, and answers how much. A leg's own has one datagram in a turn, or a few, which the next turns read.
+    fn read(&mut self, now: Now, socket: SocketId) -> usize {
+        let mut datagrams = 0;
         for _ in 0..BATCHES_A_TURN {
             let count = self.outbox.recv(socket, &mut self.batch);
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
@@ -97,10 +104,12 @@ impl Turner {
                     None => self.core.refuse_too_long(),
                 }
             }
+            datagrams += count;
             if count < MAX_BATCH {
-                return;
+                break;
             }
         }
+        datagrams
     }
 
     pub(super) fn take_commands(&mut self) {

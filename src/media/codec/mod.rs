@@ -133,7 +133,7 @@ pub enum Encoded {
 /// Speaks one direction of one leg.
 #[derive(Debug)]
 pub enum Encoder {
-    /// RFC 6716: 32 kbit/s while somebody speaks; pauses are not sent.
+    /// RFC 6716: 36 kbit/s while somebody speaks; pauses are not sent.
     Opus(Box<OpusVoice>),
     /// G.711.
     G711(Law),

@@ -107,22 +107,25 @@ impl OpusDecoder {
 #[derive(Debug)]
 pub struct OpusEncoder {
     state: State,
-    /// The next packet is to lean on none before it.
-    anew: bool,
+    /// How the last frame was encoded; none: the next one begins anew.
+    mode: Option<Mode>,
+    /// The loss that is expected, in percent.
+    loss_percent: u8,
 }
 
-/// How libopus is made to write a packet of CELT alone; of its own `opus_private.h`, for which see [`OpusEncoder::begin_anew`].
-const SET_FORCE_MODE: c_int = 11_002;
-const CELT_ONLY: i32 = 1_002;
+/// Of the two codecs that Opus is made of (RFC 6716 section 2), the one that is used. Both at complexity 0: bits cost less time
+/// than trying harder does (`tests/bench/README.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// CELT: half of the time that SILK takes, for a third more bits.
+    Celt,
+    /// SILK, which alone can tell a lost packet again (in-band FEC).
+    Silk,
+}
 
 impl OpusEncoder {
-    /// Bits a second. They cost no time: at this rate and complexity 0 speech is as good as at 24,000 and complexity 5, which
-    /// takes twice as long (`tests/bench/README.md`).
-    pub const BITRATE: i32 = 32_000;
-    /// How hard libopus tries, of 10.
-    pub const COMPLEXITY: i32 = 0;
-
-    /// An encoder for voice, with in-band FEC as soon as a loss is expected ([`OpusEncoder::expect_loss`]).
+    /// An encoder for voice: CELT at 36 kbit/s, all packets of one size (RFC 6562), and SILK at 32 kbit/s with in-band FEC as
+    /// long as a loss is expected ([`OpusEncoder::expect_loss`]).
     ///
     /// # Errors
     /// What libopus answered.
@@ -133,31 +136,63 @@ impl OpusEncoder {
         // never moved; nothing else points to it.
         let answer = unsafe {
             let state = state.0.as_mut_ptr().cast();
-            sys::opus_encoder_init(state, SAMPLE_HZ.cast_signed(), 1, sys::OPUS_APPLICATION_VOIP)
+            sys::opus_encoder_init(state, SAMPLE_HZ.cast_signed(), 1, sys::OPUS_APPLICATION_RESTRICTED_LOWDELAY)
         };
         checked(answer)?;
-        let mut encoder = Self { state, anew: true };
-        encoder.set(sys::OPUS_SET_BITRATE_REQUEST, Self::BITRATE)?;
-        encoder.set(sys::OPUS_SET_COMPLEXITY_REQUEST, Self::COMPLEXITY)?;
+        let mut encoder = Self { state, mode: None, loss_percent: 0 };
+        encoder.set(sys::OPUS_SET_COMPLEXITY_REQUEST, 0)?;
         encoder.set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE)?;
-        encoder.expect_loss(0)?;
         Ok(encoder)
     }
 
-    /// The loss that in-band FEC is made for from the next frame on, in percent; with 0 it is neither made nor paid for.
+    /// The loss that is to be reckoned with from the next frame on, in percent.
     ///
     /// # Errors
     /// What libopus answered.
     pub fn expect_loss(&mut self, percent: u8) -> Result<(), OpusError> {
-        self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, i32::from(percent > 0))?;
+        self.loss_percent = percent;
         self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, percent.into())
     }
 
-    /// What comes next follows a pause, or packets of another encoder: forgets all that was encoded, and makes the far side's
-    /// decoder do so. A speech decoder (SILK) that has heard something else than its encoder has said would be wrong for half
-    /// a second, but behind a packet of CELT alone it starts afresh (RFC 6716 section 4.5.2): the first packet is one.
+    /// What comes next follows a pause, or packets of another encoder, and leans on nothing before it. A decoder that has
+    /// heard something else than its encoder has said would be wrong for half a second; so the first packet is one of CELT
+    /// without prediction, behind which a speech decoder (SILK) starts afresh too (RFC 6716 section 4.5.2).
     pub fn begin_anew(&mut self) {
-        self.anew = true;
+        self.mode = None;
+    }
+
+    /// Encodes one frame of 10, 20, 40 or 60 ms; answers the bytes written into `payload`.
+    ///
+    /// # Errors
+    /// What libopus answered: a frame of another length, a `payload` that is too short.
+    pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, OpusError> {
+        let begins = self.mode.is_none();
+        let mode = if begins || self.loss_percent == 0 { Mode::Celt } else { Mode::Silk };
+        if self.mode != Some(mode) {
+            self.reset()?;
+            self.set_mode(mode)?;
+        }
+        if begins {
+            self.set(sys::OPUS_SET_PREDICTION_DISABLED_REQUEST, 1)?;
+        }
+        let written = self.encode_next(pcm, payload);
+        if begins {
+            self.set(sys::OPUS_SET_PREDICTION_DISABLED_REQUEST, 0)?;
+        }
+        self.mode = Some(mode);
+        written
+    }
+
+    /// libopus takes another application only right behind a reset.
+    fn set_mode(&mut self, mode: Mode) -> Result<(), OpusError> {
+        let (application, bitrate, vbr, fec) = match mode {
+            Mode::Celt => (sys::OPUS_APPLICATION_RESTRICTED_LOWDELAY, 36_000, 0, 0),
+            Mode::Silk => (sys::OPUS_APPLICATION_VOIP, 32_000, 1, 1),
+        };
+        self.set(sys::OPUS_SET_APPLICATION_REQUEST, application)?;
+        self.set(sys::OPUS_SET_BITRATE_REQUEST, bitrate)?;
+        self.set(sys::OPUS_SET_VBR_REQUEST, vbr)?;
+        self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, fec)
     }
 
     fn reset(&mut self) -> Result<(), OpusError> {
@@ -168,21 +203,6 @@ impl OpusEncoder {
     fn set(&mut self, request: c_int, value: i32) -> Result<(), OpusError> {
         // SAFETY: the state was set up by `opus_encoder_init`, and every request made here takes one `opus_int32`.
         checked(unsafe { sys::opus_encoder_ctl(self.state.0.as_mut_ptr().cast(), request, value) }).map(|_| ())
-    }
-
-    /// Encodes one frame of 10, 20, 40 or 60 ms; answers the bytes written into `payload`.
-    ///
-    /// # Errors
-    /// What libopus answered: a frame of another length, a `payload` that is too short.
-    pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, OpusError> {
-        if !std::mem::take(&mut self.anew) {
-            return self.encode_next(pcm, payload);
-        }
-        self.reset()?;
-        self.set(SET_FORCE_MODE, CELT_ONLY)?;
-        let written = self.encode_next(pcm, payload);
-        self.set(SET_FORCE_MODE, sys::OPUS_AUTO)?;
-        written
     }
 
     fn encode_next(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, OpusError> {

@@ -11,8 +11,8 @@ const ABOVE_BACKGROUND: u32 = 8;
 /// And up to this much whatever the background: -76 dBov, the noise of G.711's own steps.
 const STEPS: u32 = 25;
 
-/// Speech ends softly: silence counts from here on, in samples (300 ms).
-const HANGOVER_SAMPLES: usize = 2_400;
+/// Speech ends softly: silence counts from here on, in samples (200 ms, as libopus does).
+const HANGOVER_SAMPLES: usize = 1_600;
 
 /// The background is sent anew so often, in samples (400 ms, as libopus does).
 const REFRESH_SAMPLES: usize = 3_200;
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_begins_after_300_ms_of_silence_and_says_the_background_every_400_ms() {
+    fn a_pause_begins_after_200_ms_of_silence_and_says_the_background_every_400_ms() {
         let mut pause = Pause::default();
         assert_eq!(count(&said(&mut pause, 3_000, 50), Say::Frame), 50);
-        let silence = said(&mut pause, 20, 15 + 2 * 20);
-        assert_eq!(count(&silence[..15], Say::Frame), 15);
-        assert_eq!(silence[15], Say::Pause);
-        assert_eq!(silence[34..36], [Say::Frame, Say::Pause]);
-        assert_eq!((count(&silence[15..], Say::Frame), count(&silence[15..], Say::Pause)), (2, 2));
+        let silence = said(&mut pause, 20, 10 + 2 * 20);
+        assert_eq!(count(&silence[..10], Say::Frame), 10);
+        assert_eq!(silence[10], Say::Pause);
+        assert_eq!(silence[29..31], [Say::Frame, Say::Pause]);
+        assert_eq!((count(&silence[10..], Say::Frame), count(&silence[10..], Say::Pause)), (2, 2));
         assert_eq!(said(&mut pause, 3_000, 2), [Say::Onset, Say::Frame], "speech is heard from its first frame");
     }
 

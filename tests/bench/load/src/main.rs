@@ -24,9 +24,11 @@ mod run;
 mod setup;
 mod spec;
 mod transcode;
+/// The gateway's own: a floor of the same policy.
+#[path = "../../../../src/io/worker/pace.rs"]
+mod worker_pace;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
@@ -60,9 +62,6 @@ enum Command {
         /// When the sockets are looked at.
         #[arg(long, value_enum, default_value = "packet")]
         policy: Policy,
-        /// Between two passes of the policy `tick`.
-        #[arg(long, default_value = "1000")]
-        tick_us: u64,
     },
     /// Decodes and encodes by libopus at the gateway's settings: the floor of a transcoder.
     Opus {
@@ -142,9 +141,9 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match (cli.command, cli.load) {
         (Some(Command::Run(args)), _) | (None, Some(args)) => load(&args),
-        (Some(Command::Forward { spec, policy, tick_us }), _) => {
+        (Some(Command::Forward { spec, policy }), _) => {
             net_sys::raise_file_limit();
-            forward::forward(&Spec::read(&spec)?, policy, Duration::from_micros(tick_us))
+            forward::forward(&Spec::read(&spec)?, policy)
         }
         (Some(Command::Opus { media, calls, passes, turns, wideband, dtx }), _) => {
             let talk = if turns { Talk::Turns } else { Talk::Always };

@@ -31,7 +31,7 @@ const BROWSER: Settings = Settings {
     complexity: None,
     fec: true,
     loss_percent: 5,
-    voice: false,
+    celt: false,
     dtx: false,
     narrowband: false,
 };

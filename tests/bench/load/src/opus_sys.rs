@@ -16,7 +16,8 @@ pub(crate) struct Settings {
     /// Whether each packet has a copy of the one before it, and for how much loss.
     pub(crate) fec: bool,
     pub(crate) loss_percent: i32,
-    pub(crate) voice: bool,
+    /// CELT alone, all packets of one size.
+    pub(crate) celt: bool,
     pub(crate) dtx: bool,
     /// At most 4 kHz of audio, whatever `hz` is.
     pub(crate) narrowband: bool,
@@ -25,11 +26,12 @@ pub(crate) struct Settings {
 pub(crate) struct Encoder(*mut sys::OpusEncoder);
 
 impl Encoder {
-    /// Mono, for voice (VOIP).
+    /// Mono, for voice.
     pub(crate) fn new(settings: Settings) -> Result<Self> {
+        let application = if settings.celt { sys::OPUS_APPLICATION_RESTRICTED_LOWDELAY } else { sys::OPUS_APPLICATION_VOIP };
         let mut error = 0;
         // SAFETY: `error` lives through the call, which writes one integer there.
-        let state = unsafe { sys::opus_encoder_create(settings.hz, 1, sys::OPUS_APPLICATION_VOIP, &raw mut error) };
+        let state = unsafe { sys::opus_encoder_create(settings.hz, 1, application, &raw mut error) };
         ensure!(!state.is_null() && error == 0, "libopus: {error}");
         let encoder = Self(state);
         let set = |request: c_int, value: i32| {
@@ -45,9 +47,7 @@ impl Encoder {
         if let Some(complexity) = settings.complexity {
             set(sys::OPUS_SET_COMPLEXITY_REQUEST, complexity)?;
         }
-        if settings.voice {
-            set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE)?;
-        }
+        set(sys::OPUS_SET_VBR_REQUEST, i32::from(!settings.celt))?;
         if settings.narrowband {
             set(sys::OPUS_SET_MAX_BANDWIDTH_REQUEST, sys::OPUS_BANDWIDTH_NARROWBAND)?;
         }

@@ -11,11 +11,11 @@ use crate::opus_sys::{Decoder, Encoder, Settings};
 /// As `OpusEncoder` of `src/media/codec/opus_sys.rs` is set where no loss is reported.
 const GATEWAY: Settings = Settings {
     hz: 8_000,
-    bitrate: 32_000,
+    bitrate: 36_000,
     complexity: Some(0),
     fec: false,
     loss_percent: 0,
-    voice: true,
+    celt: true,
     dtx: false,
     narrowband: false,
 };

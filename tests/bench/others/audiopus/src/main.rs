@@ -16,9 +16,10 @@ fn main() -> Result<(), audiopus::Error> {
     println!("{}", audiopus::version());
     let frames: Vec<Vec<i16>> = (0..500).map(|n| audio::voice(n * 160, 160)).collect();
     for _ in std::io::stdin().lock().lines() {
-        let mut encoder = Encoder::new(SampleRate::Hz8000, Channels::Mono, Application::Voip)?;
-        encoder.set_bitrate(Bitrate::BitsPerSecond(32_000))?;
+        let mut encoder = Encoder::new(SampleRate::Hz8000, Channels::Mono, Application::LowDelay)?;
+        encoder.set_bitrate(Bitrate::BitsPerSecond(36_000))?;
         encoder.set_complexity(0)?;
+        encoder.set_vbr(false)?;
         encoder.set_signal(Signal::Voice)?;
         let mut payloads = vec![vec![0; 400]; frames.len()];
         let start = Instant::now();

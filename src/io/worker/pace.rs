@@ -1,0 +1,114 @@
+//! How often a worker turns while datagrams come: waking up costs it as much as carrying one does, so that where they are few it
+//! waits for a few.
+//!
+//! The first one after a silence is carried at once, and under load as many as are [`ENOUGH`] come while others are carried. In
+//! between, nothing waits longer than [`LONGEST`].
+
+use std::time::{Duration, Instant};
+
+/// Datagrams in a turn that make its wake-up cheap enough.
+const ENOUGH: u32 = 8;
+
+/// From one turn's begin to the next one's: a twentieth of what a packet holds.
+const LONGEST: Duration = Duration::from_millis(1);
+
+/// To rest for less costs more than it saves.
+const SHORTEST: Duration = Duration::from_micros(100);
+
+/// A silence says that they have become rare, not how rare.
+const RAREST: Duration = Duration::from_millis(8);
+
+/// Follows how fast datagrams come.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// When the last turn that had any began.
+    begun: Instant,
+    /// The time between two of them, on the average of the last turns.
+    gap: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { begun: now, gap: RAREST }
+    }
+
+    /// How long to rest after a turn that began at `begin`, carried so many datagrams and ended now.
+    pub(super) fn rest(&mut self, now: Instant, begin: Instant, datagrams: usize) -> Option<Duration> {
+        let datagrams = u32::try_from(datagrams).ok().filter(|count| *count > 0)?;
+        let gap = (begin.saturating_duration_since(self.begun) / datagrams).min(RAREST);
+        self.begun = begin;
+        self.gap = (self.gap * 3 + gap) / 4;
+        // Where hardly another one comes, to wait is a wake-up more, not one less.
+        let turn = if self.gap * 2 > LONGEST { Duration::ZERO } else { (self.gap * ENOUGH).min(LONGEST) };
+        (begin + turn).checked_duration_since(now).filter(|rest| *rest >= SHORTEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Turns in a second, and the longest that a datagram waits for one, where so many come a second, evenly, and each takes so
+    /// long to be carried.
+    fn paced(a_second: u32, each: Duration) -> (u32, Duration) {
+        let start = Instant::now();
+        let at = |n: u32| start + Duration::from_secs(1) * n / a_second;
+        let (mut pace, mut turns, mut longest) = (Pace::new(start), 0, Duration::ZERO);
+        let (mut awake, mut carried) = (start, 1);
+        while carried <= 2 * a_second {
+            // It sleeps until one is there.
+            let begin = awake.max(at(carried));
+            let come = (carried..).take_while(|n| at(*n) <= begin).count() as u32;
+            if carried > a_second {
+                (turns, longest) = (turns + 1, longest.max(begin - at(carried)));
+            }
+            carried += come;
+            let end = begin + each * come;
+            awake = end + pace.rest(end, begin, come as usize).unwrap_or_default();
+        }
+        (turns, longest)
+    }
+
+    #[test]
+    fn what_comes_rarely_is_carried_at_once() {
+        assert_eq!(paced(100, Duration::ZERO), (100, Duration::ZERO));
+        assert_eq!(paced(1_000, Duration::ZERO), (1_000, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_comes_often_waits_for_a_few_more_and_never_longer_than_a_millisecond() {
+        for (a_second, turns) in [(5_000, 1_000), (20_000, 2_500), (40_000, 5_000)] {
+            let (took, longest) = paced(a_second, Duration::from_micros(10));
+            assert!((turns * 9 / 10..=turns * 11 / 10).contains(&took), "{took} turns for {a_second}");
+            assert!(longest <= LONGEST, "{longest:?}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_worker_busy_waits_for_little_else() {
+        let (_, longest) = paced(80_000, Duration::from_micros(11));
+        assert!(longest < SHORTEST * 2, "{longest:?}");
+    }
+
+    #[test]
+    fn the_first_one_after_a_silence_is_followed_by_no_rest() {
+        let start = Instant::now();
+        let (mut pace, mut now) = (Pace::new(start), start);
+        for _ in 0..100 {
+            now += Duration::from_micros(100);
+            pace.rest(now, now, 1);
+        }
+        assert!(pace.rest(now, now, 1).is_some());
+        now += Duration::from_secs(5);
+        assert_eq!(pace.rest(now, now, 1), None);
+    }
+
+    #[test]
+    fn a_turn_without_datagrams_tells_nothing() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let now = start + Duration::from_millis(3);
+        assert_eq!(pace.rest(now, now, 0), None);
+        assert_eq!((pace.begun, pace.gap), (start, RAREST));
+    }
+}
