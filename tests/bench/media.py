@@ -86,7 +86,7 @@ def opus_floor(turns):
 def loads(repeats, relay, xcode, **more):
     for _ in range(repeats):
         for calls in relay:
-            for peer in ["ringway", "rtpengine", "floor-packet"]:
+            for peer in ["ringway", "rtpengine", "floor-paced"]:
                 point("load", peer, mode="rtp", calls=calls, **more)
             for peer in ["ringway", "rtpengine"]:
                 point("load", peer, mode="dtls", calls=calls, **more)
@@ -113,9 +113,9 @@ def growth(repeats):
         point("idle", "ringway")
 
 
-CAPACITY = [("ringway", "rtp", "always", 500, 100), ("rtpengine", "rtp", "always", 500, 100), ("ringway", "dtls", "always", 400, 100),
-            ("rtpengine", "dtls", "always", 200, 100), ("ringway", "webrtc", "always", 80, 20), ("rtpengine", "webrtc", "always", 40, 10),
-            ("ringway", "webrtc", "turns", 120, 30)]
+CAPACITY = [("ringway", "rtp", "always", 600, 50), ("rtpengine", "rtp", "always", 400, 50), ("ringway", "dtls", "always", 500, 50),
+            ("rtpengine", "dtls", "always", 250, 50), ("ringway", "webrtc", "always", 180, 20), ("rtpengine", "webrtc", "always", 40, 10),
+            ("ringway", "webrtc", "turns", 240, 30)]
 
 
 def capacity():
@@ -130,13 +130,14 @@ def capacity():
 
 
 def at_share(mode, share, runs, what="latency", **more):
-    """As many calls as fill this share of the core: from a point near it, then measured."""
-    calls = {"rtp": 400, "webrtc": 100}[mode]
+    """As many calls as fill this share of the core: from a point near it, then measured, and what costs more of the two counts."""
+    calls, each = {"rtp": 400, "webrtc": 100}[mode], 0
     for _ in range(2):
         line = point("sizing", "ringway", mode=mode, calls=calls)
         if not line:
             return
-        calls = max(10, int(line["got"] * share / line["peer_cpu_cores"]))
+        each = max(each, line["peer_cpu_cores"] / line["got"])
+        calls = max(10, int(share / each))
     for _ in range(runs):
         point(what, "ringway", mode=mode, calls=calls, share=share, **more)
 

@@ -40,7 +40,7 @@ def soak(run, out):
 
 
 def plot(lines, out):
-    peers = ("ringway", "rtpengine", "floor-packet")
+    peers = ("ringway", "rtpengine", "floor-paced")
     for mode, title in (("rtp", "G.711 relay"), ("dtls", "G.711 DTLS-SRTP <-> RTP")):
         by_calls(lines, out, f"cpu-{mode}", title, "CPU, µs a packet", "cpu_us_per_packet",
                  [(peer, dict(what="load", mode=mode, peer=peer)) for peer in peers])

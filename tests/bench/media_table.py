@@ -6,7 +6,7 @@ import media_plots, media_quality
 from media_bounds import is_clean, is_figure
 
 # The bare loop that works as the gateway does.
-POLICY = "floor-packet"
+POLICY = "floor-paced"
 
 
 class Lines:
