@@ -274,8 +274,8 @@ pub(crate) fn receive(here: &mut Endpoint, there: &Endpoint, peer: usize, packet
     } else {
         let ticks = i64::from(here.codec.frame_ticks());
         let mut frame = stream.anchor + stream.ticks.div_euclid(ticks);
-        // What arrives before it was sent carries an earlier frame.
-        while there.sent_at(frame).is_some_and(|sent| sent > stamp_ns) {
+        // What arrives before it was sent carries an earlier frame: the stream's first packet was late.
+        while frame >= there.next_frame || there.sent_at(frame).is_some_and(|sent| sent > stamp_ns) {
             stream.anchor -= 1;
             frame -= 1;
         }
