@@ -36,7 +36,8 @@ async function invites(gateway) {
   const pcap = join(gateway.dir, 'loss.pcap');
   await gateway.command(['ladder', '--all', '--pcap', pcap]);
   const devices = await sentToDevices(pcap, gateway);
-  return ['alice', 'hall'].map(name => devices[name].requests.filter(request => request === 'INVITE').length);
+  // Who has only just registered need not be on record yet.
+  return ['alice', 'hall'].map(name => (devices[name]?.requests ?? []).filter(request => request === 'INVITE').length);
 }
 
 /** Packets are lost on the way `to` one side; `hearer`, who hears the other way, must notice nothing. */
