@@ -82,7 +82,6 @@ def opus_floor(turns):
     print(f"opus      floor-opus      {line['talk']}: {line['pair_us']:.1f} us a pair of frames", flush=True)
 
 
-
 def loads(repeats, relay, xcode, **more):
     for _ in range(repeats):
         for calls in relay:
@@ -130,14 +129,13 @@ def capacity():
 
 
 def at_share(mode, share, runs, what="latency", **more):
-    """As many calls as fill this share of the core: from a point near it, then measured, and what costs more of the two counts."""
-    calls, each = {"rtp": 400, "webrtc": 100}[mode], 0
+    """As many calls as fill this share of the core: from a point near it, then measured."""
+    calls = {"rtp": 400, "webrtc": 100}[mode]
     for _ in range(2):
         line = point("sizing", "ringway", mode=mode, calls=calls)
         if not line:
             return
-        each = max(each, line["peer_cpu_cores"] / line["got"])
-        calls = max(10, int(share / each))
+        calls = max(10, int(line["got"] * share / line["peer_cpu_cores"]))
     for _ in range(runs):
         point(what, "ringway", mode=mode, calls=calls, share=share, **more)
 

@@ -113,7 +113,7 @@ impl Turner {
         true
     }
 
-    /// Reads what other workers have for us.
+    /// Reads what other workers have for us, and answers how many datagrams that were.
     pub(super) fn read_links(&mut self) -> usize {
         // As with sockets: a command that was given before a datagram came is carried out before it.
         self.take_commands();

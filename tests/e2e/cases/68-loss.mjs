@@ -34,10 +34,13 @@ export async function tearDown({ gateway, chromium, alice, hall, relay }) {
 /** How often each account's device was invited so far. */
 async function invites(gateway) {
   const pcap = join(gateway.dir, 'loss.pcap');
-  await gateway.command(['ladder', '--all', '--pcap', pcap]);
-  const devices = await sentToDevices(pcap, gateway);
-  // Who has only just registered need not be on record yet.
-  return ['alice', 'hall'].map(name => (devices[name]?.requests ?? []).filter(request => request === 'INVITE').length);
+  // Who has only just registered comes on record a moment later.
+  const devices = await until('both are on record', async () => {
+    await gateway.command(['ladder', '--all', '--pcap', pcap]);
+    const found = await sentToDevices(pcap, gateway);
+    return found.alice && found.hall && found;
+  });
+  return ['alice', 'hall'].map(name => devices[name].requests.filter(request => request === 'INVITE').length);
 }
 
 /** Packets are lost on the way `to` one side; `hearer`, who hears the other way, must notice nothing. */
