@@ -131,7 +131,8 @@ fn load(load: &Load) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let preparing = setup::set_up(&mut endpoints, &mut epoll, certificate, load.rate, &load.pids);
     let (_connections, setup) = runtime.block_on(preparing)?;
-    let outcome = run::run(&spec, &mut endpoints, &mut epoll, &load.pids);
+    drop(epoll);
+    let outcome = run::run(&spec, &mut endpoints, &load.pids);
     println!("{}", report::report(&spec, &endpoints, &outcome, &setup, &load.pids, is_real_time)?);
     Ok(())
 }
