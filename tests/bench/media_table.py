@@ -79,13 +79,16 @@ def capacity(lines):
 
 def latency(lines):
     for mode, name, bounds in [("rtp", "relay", (0.6, 2)), ("webrtc", "transcode", (None, 3))]:
-        runs = lines.of(what="latency", mode=mode)
+        runs = lines.of(what="latency", mode=mode, peer="ringway")
+        floor = [run["lat_p99_ms"] for run in lines.of(what="latency", mode=mode, peer="floor-paced")]
         if runs:
             p50, p99 = [[run[f"lat_{p}_ms"] for run in runs] for p in ("p50", "p99")]
             share = statistics.median(run["peer_cpu_cores"] for run in runs)
             target = f"at 70 %: p99 < {bounds[1]} ms" + (f", p50 < {bounds[0]} ms" if bounds[0] else "")
             yield [f"added latency, {name}, {runs[0]['got']} calls = {share:.0%} of a core, ms: "
-                   f"p50 and p99 of {len(runs)} runs", target, " ".join(map(shown, p50)) + "; " + " ".join(map(shown, p99)), "-", "-", "-", "-",
+                   f"p50 and p99 of {len(runs)} runs", target, " ".join(map(shown, p50)) + "; " + " ".join(map(shown, p99)), "-",
+                   "p99 " + " ".join(map(shown, floor)) if floor else "-", "-",
+                   shown(ratio(statistics.median(p99), statistics.median(floor)) if floor else None),
                    verdict((max(p99), bounds[1]), (max(p50), bounds[0] or 1e9), (0.68, share))]
 
 
