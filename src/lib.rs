@@ -23,7 +23,7 @@
 //! # The rooms, ground floor first
 //! | room | what it is |
 //! |---|---|
-//! | [`base`] | time as a parameter, seeded chance, named deadlines, redaction |
+//! | [`base`] | time as a parameter, seeded chance, named deadlines, redaction, prefetch |
 //! | [`wire`] | bytes to types and back: `sip`, `sdp`, `rtp`; no state, no clock |
 //! | [`policy`] | profiles (how a kind of peer speaks), the dialplan (where a number goes), accounts (who someone is) |
 //! | [`plan`] | all that crosses between the halves |

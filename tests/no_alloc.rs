@@ -14,8 +14,8 @@ use std::time::Duration;
 use audio::{rtp, sine};
 use house::House;
 use media_peer::{A, B, Bench, Peer, SHARED, addr, plan};
+use ringway::media::SocketId;
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
-use ringway::media::{Pair, SocketId};
 use ringway::plan::{Codec, DtmfWay, LegPlan, MediaCommand, Source};
 
 const PHONE: &str = "198.51.100.1:20000";
@@ -34,8 +34,7 @@ fn allocations(bench: &mut Bench, socket: SocketId, remote: &str, packets: &[Vec
             before = allocator::allocations();
             sent = 0;
         }
-        bench.slot.fill(packet);
-        bench.core.handle_datagram(bench.now, Pair { socket, remote }, &mut bench.slot, &mut bench.sink);
+        bench.datagram(socket, remote, packet);
         sent += bench.sink.sent().count();
         bench.sink.clear();
         bench.advance(Duration::from_millis(20));

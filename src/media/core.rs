@@ -18,7 +18,7 @@ use super::seats::Seats;
 use super::silence::Patience;
 use super::stats::{Counters, Totals, Traffic};
 use super::{Pair, Sink, SocketId, WorkerId};
-use crate::base::{Now, Rng};
+use crate::base::{Now, Rng, prefetch};
 use crate::plan::{LegId, LegOpen, LegStats, MediaCommand, MediaEvent, OpenFailure};
 use crate::wire::rtp::{Kind, classify};
 use is::stun::StunMessage;
@@ -29,6 +29,15 @@ const RESOLUTION: Duration = Duration::from_millis(1);
 /// Room in the heap of deadlines, a leg: one is in force, the others are stale ones that wait for their time. When the room is
 /// full the stale ones are thrown out.
 const DEADLINES_A_LEG: usize = 4;
+
+/// How soon a datagram will be handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soon {
+    /// As the next one.
+    Next,
+    /// As the one behind that.
+    AfterNext,
+}
 
 /// What a core is made of.
 #[derive(Debug)]
@@ -186,6 +195,28 @@ impl Core {
             (Kind::Dtls, None) => self.traffic.unrouted.dtls += 1,
             (Kind::Rtp | Kind::Rtcp, None) => self.traffic.unrouted.rtp += 1,
             (Kind::Unknown, _) => self.traffic.unrouted.unknown += 1,
+        }
+    }
+
+    /// Says that a datagram on this socket (of this remote, where that is known) will be handled soon, so that its leg is brought into
+    /// the cache; and with [`Soon::Next`] whatever that points to, the one that hears it before all.
+    pub fn expect(&self, soon: Soon, socket: SocketId, remote: Option<SocketAddr>) {
+        let of_socket = self.routes.socket(socket).map(|(key, _)| key);
+        let key = of_socket.or_else(|| match self.routes.pair(Pair { socket, remote: remote? })? {
+            Whose::Here(key) => Some(key),
+            Whose::Away(_) => None,
+        });
+        let Some(seat) = key.and_then(|key| self.seats.get(key)) else { return };
+        if soon == Soon::AfterNext {
+            return prefetch(seat);
+        }
+        if let Transport::Browser(browser) = &seat.leg.transport {
+            prefetch(&**browser);
+        }
+        if let Target::Leg(hearer) = seat.flow.target()
+            && let Some(hearer) = self.seats.get(hearer)
+        {
+            prefetch(hearer);
         }
     }
 

@@ -1,4 +1,4 @@
-use slotmap::SlotMap;
+use slotmap::DenseSlotMap;
 
 use super::flow::Target;
 use super::leg::Leg;
@@ -9,14 +9,14 @@ use super::transcode::TurnPcm;
 /// All legs, each in its place.
 #[derive(Debug)]
 pub(super) struct Seats {
-    legs: SlotMap<LegKey, Seat>,
+    legs: DenseSlotMap<LegKey, Seat>,
     /// Where they transcode, one packet after the other.
     pcm: Box<TurnPcm>,
 }
 
 impl Seats {
     pub(super) fn with_capacity(legs: usize) -> Self {
-        Self { legs: SlotMap::with_capacity(legs), pcm: Box::default() }
+        Self { legs: DenseSlotMap::with_capacity(legs), pcm: Box::default() }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -92,12 +92,11 @@ impl Call {
                 true => Pair { socket: SHARED, remote: addr(BROWSER) },
                 false => Pair { socket: self.phone, remote: addr(PHONE) },
             };
-            let Bench { core, sink, now, slot } = &mut self.bench;
-            slot.fill(&packet);
+            let bench = &mut self.bench;
             if n < WARM {
-                core.handle_datagram(*now, pair, slot, sink);
+                bench.datagram(pair.socket, pair.remote, &packet);
             } else {
-                counted(|| core.handle_datagram(*now, pair, slot, sink));
+                counted(|| bench.datagram(pair.socket, pair.remote, &packet));
             }
             self.bench.advance(Duration::from_millis(20));
             self.bench.sink.clear();

@@ -63,19 +63,22 @@ pub(super) enum Token {
 /// Sockets that one wait answers: under load every leg's has something within a turn.
 const MAX_READY: usize = 256;
 
-/// Room for what one wait answers.
-pub(super) struct Ready([libc::epoll_event; MAX_READY]);
+/// What the last wait answered.
+pub(super) struct Ready {
+    events: [libc::epoll_event; MAX_READY],
+    count: usize,
+}
 
 impl Default for Ready {
     fn default() -> Self {
-        Self([libc::epoll_event { events: 0, u64: 0 }; MAX_READY])
+        Self { events: [libc::epoll_event { events: 0, u64: 0 }; MAX_READY], count: 0 }
     }
 }
 
 impl Ready {
-    /// The first `count` of the last wait.
-    pub(super) fn tokens(&self, count: usize) -> impl Iterator<Item = Token> + '_ {
-        self.0[..count.min(self.0.len())].iter().map(|event| match event.u64 {
+    /// One of those that are ready.
+    pub(super) fn token(&self, at: usize) -> Option<Token> {
+        self.events[..self.count].get(at).map(|event| match event.u64 {
             MAILBOX_TOKEN => Token::Mailbox,
             socket => Token::Socket(SocketId(socket as u32)),
         })
@@ -107,13 +110,13 @@ impl Epoll {
         unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
     }
 
-    /// Waits until something is ready or time is up, rounded up to a millisecond; answers how much is ready.
-    pub(super) fn wait(&self, ready: &mut Ready, wait: Duration) -> usize {
+    /// Waits until something is ready or time is up, rounded up to a millisecond.
+    pub(super) fn wait(&self, ready: &mut Ready, wait: Duration) {
         let millis = wait.as_micros().div_ceil(1_000).min(60_000) as libc::c_int;
         // SAFETY: the array is as long as said; the descriptor is open as long as `self`.
-        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), ready.0.as_mut_ptr(), ready.0.len() as i32, millis) };
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), ready.events.as_mut_ptr(), MAX_READY as i32, millis) };
         // A signal (EINTR) is a wake-up with nothing ready.
-        usize::try_from(count).unwrap_or(0)
+        ready.count = usize::try_from(count).unwrap_or(0);
     }
 }
 
@@ -184,7 +187,12 @@ impl RecvBatch {
         Ok(1)
     }
 
-    /// One datagram of the last batch and where it came from; from nowhere if it is to be passed over.
+    /// Where one datagram of the last batch came from; from nowhere if it is to be passed over.
+    pub(super) fn remote(&self, at: usize) -> Option<SocketAddr> {
+        self.remotes[at]
+    }
+
+    /// The same with the datagram.
     pub(super) fn received(&mut self, at: usize) -> (&mut Slot, Option<SocketAddr>) {
         (&mut self.slots[at], self.remotes[at])
     }

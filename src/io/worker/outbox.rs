@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use socket2::Socket;
@@ -13,17 +13,31 @@ use super::EVENT_BACKLOG;
 use super::links::{Crossing, Links};
 use super::mmsg_sys::{Epoll, EventFd, MAX_BATCH, RecvBatch, SendScratch, Token};
 use super::ports::PortPool;
+use crate::base::prefetch;
 use crate::media::{Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use crate::plan::{MediaEvent, OpenFailure};
 
 /// So many pairs of ports rest with their sockets open at most, with each worker.
 const MAX_RESTING: usize = 256;
 
+/// A socket, and its descriptor beside it: a packet need not look for it elsewhere.
+#[derive(Debug)]
+struct Open {
+    fd: RawFd,
+    socket: Arc<Socket>,
+}
+
+impl Open {
+    fn new(socket: Arc<Socket>) -> Self {
+        Self { fd: socket.as_raw_fd(), socket }
+    }
+}
+
 /// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// The shared ones of all workers first, numbered alike with each, then the ports of our classic legs.
-    sockets: Vec<Option<Arc<Socket>>>,
+    sockets: Vec<Option<Open>>,
     free: Vec<u32>,
     /// Our own among the shared ones.
     own: Range<u32>,
@@ -61,7 +75,7 @@ impl Outbox {
             epoll.add(shared[id as usize].as_raw_fd(), Token::Socket(SocketId(id)))?;
         }
         Ok(Self {
-            sockets: shared.into_iter().map(Some).collect(),
+            sockets: shared.into_iter().map(|socket| Some(Open::new(socket))).collect(),
             free: Vec::new(),
             own,
             muted: false,
@@ -90,7 +104,7 @@ impl Outbox {
             self.free.push(id);
             return Err(error);
         }
-        self.sockets[id as usize] = Some(socket);
+        self.sockets[id as usize] = Some(Open::new(socket));
         Ok(SocketId(id))
     }
 
@@ -111,10 +125,10 @@ impl Outbox {
         // What the leg has said until now still goes out from them.
         self.flush();
         let mut take = |id: SocketId| {
-            let socket = self.sockets.get_mut(id.0 as usize).and_then(Option::take)?;
+            let open = self.sockets.get_mut(id.0 as usize).and_then(Option::take)?;
             self.free.push(id.0);
-            self.epoll.remove(socket.as_raw_fd());
-            Some(socket)
+            self.epoll.remove(open.fd);
+            Some(open.socket)
         };
         Some((take(ports.rtp)?, take(ports.rtcp)?))
     }
@@ -143,14 +157,19 @@ impl Outbox {
             return Ok(());
         }
         for id in self.own.clone() {
-            let Some(Some(socket)) = self.sockets.get(id as usize) else { continue };
+            let Some(Some(open)) = self.sockets.get(id as usize) else { continue };
             if muted {
-                self.epoll.remove(socket.as_raw_fd());
+                self.epoll.remove(open.fd);
             } else {
-                self.epoll.add(socket.as_raw_fd(), Token::Socket(SocketId(id)))?;
+                self.epoll.add(open.fd, Token::Socket(SocketId(id)))?;
             }
         }
         Ok(())
+    }
+
+    /// Says that a socket will be read soon.
+    pub(super) fn expect(&self, id: SocketId) {
+        self.sockets.get(id.0 as usize).into_iter().for_each(prefetch);
     }
 
     /// Reads a batch from a shared socket, or one datagram from a leg's own; 0 when it has nothing, or is gone.
@@ -160,8 +179,8 @@ impl Outbox {
         }
         match self.sockets.get(id.0 as usize) {
             // What an error of the socket leaves behind (an ICMP report, say) is read with the next turn.
-            Some(Some(socket)) if self.is_shared(id) => batch.recv(socket.as_raw_fd()).unwrap_or(0),
-            Some(Some(socket)) => batch.recv_one(socket.as_raw_fd()).unwrap_or(0),
+            Some(Some(open)) if self.is_shared(id) => batch.recv(open.fd).unwrap_or(0),
+            Some(Some(open)) => batch.recv_one(open.fd).unwrap_or(0),
             _ => 0,
         }
     }
@@ -173,7 +192,7 @@ impl Outbox {
             let socket = self.targets[from].socket;
             let run = self.targets[from..].iter().take_while(|pair| pair.socket == socket).count();
             if let Some(Some(open)) = self.sockets.get(socket.0 as usize) {
-                self.scratch.send(open.as_raw_fd(), &self.slots[from..from + run], &self.targets[from..from + run]);
+                self.scratch.send(open.fd, &self.slots[from..from + run], &self.targets[from..from + run]);
             }
             from += run;
         }

@@ -10,7 +10,7 @@ use super::now;
 use super::outbox::Outbox;
 use super::pace::Pace;
 use crate::base::Now;
-use crate::media::{Core, Pair, SocketId, Totals, WorkerId};
+use crate::media::{Core, Pair, SocketId, Soon, Totals, WorkerId};
 
 /// Batches read from a shared socket before the others have their turn.
 const BATCHES_A_TURN: usize = 4;
@@ -57,15 +57,18 @@ impl Turner {
         let mut pace = Pace::new(now().mono);
         while !self.stop.load(Ordering::Acquire) {
             let wait = self.wait();
-            let count = self.outbox.epoll.wait(&mut ready, wait);
+            self.outbox.epoll.wait(&mut ready, wait);
             // One time for all that has waited for this turn.
             let now = now();
             let mut datagrams = 0;
-            for token in ready.tokens(count) {
+            let mut at = 0;
+            while let Some(token) = ready.token(at) {
+                self.expect_sockets(&ready, at);
                 match token {
                     Token::Socket(socket) => datagrams += self.read(now, socket),
                     Token::Mailbox => self.wake.clear(),
                 }
+                at += 1;
             }
             datagrams += self.read_links();
             self.core.handle_timeout(now, &mut self.outbox);
@@ -89,6 +92,27 @@ impl Turner {
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
+    /// While one socket is read, what the next two will need is brought into the cache: from memory it takes as long as to carry it.
+    fn expect_sockets(&self, ready: &Ready, at: usize) {
+        if let Some(Token::Socket(socket)) = ready.token(at + 2) {
+            self.outbox.expect(socket);
+            self.core.expect(Soon::AfterNext, socket, None);
+        }
+        if let Some(Token::Socket(socket)) = ready.token(at + 1) {
+            self.core.expect(Soon::Next, socket, None);
+        }
+    }
+
+    /// The same for a batch that was read from one socket.
+    fn expect_remotes(&self, socket: SocketId, at: usize, count: usize) {
+        if at + 2 < count {
+            self.core.expect(Soon::AfterNext, socket, self.batch.remote(at + 2));
+        }
+        if at + 1 < count {
+            self.core.expect(Soon::Next, socket, self.batch.remote(at + 1));
+        }
+    }
+
     /// Carries what a socket has, and answers how much. A leg's own has one datagram in a turn, or a few, which the next turns read.
     fn read(&mut self, now: Now, socket: SocketId) -> usize {
         let mut datagrams = 0;
@@ -98,6 +122,7 @@ impl Turner {
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
             for at in 0..count {
+                self.expect_remotes(socket, at, count);
                 let (slot, remote) = self.batch.received(at);
                 match remote {
                     Some(remote) => self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox),

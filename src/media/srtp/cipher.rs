@@ -1,6 +1,7 @@
 use super::cm::CmCipher;
 use super::gcm::GcmCipher;
 use super::{Profile, SrtpError};
+use crate::base::prefetch;
 
 /// Where a packet lies: RTP with its 48-bit index, or RTCP with its 31-bit index.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,14 @@ pub(super) enum Cipher {
 }
 
 impl Cipher {
+    /// Has all of the keys' state brought into the cache at once, while what is to be done with it is looked up.
+    pub(super) fn expect(&self) {
+        match self {
+            Self::Cm(cm) => prefetch(&**cm),
+            Self::Gcm(gcm) => prefetch(gcm),
+        }
+    }
+
     /// `first_label` is 0 for RTP's keys and 3 for RTCP's.
     pub(super) fn new(profile: Profile, key: &[u8], salt: &[u8], first_label: u8) -> Result<Self, SrtpError> {
         match profile {
