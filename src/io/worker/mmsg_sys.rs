@@ -63,15 +63,19 @@ pub(super) enum Token {
 /// Sockets that one wait answers: under load every leg's has something within a turn.
 const MAX_READY: usize = 256;
 
+/// A worker for whom so many waits in a row were full is behind: most sockets have several datagrams by then.
+const BEHIND: u32 = 8;
+
 /// What the last wait answered.
 pub(super) struct Ready {
     events: [libc::epoll_event; MAX_READY],
     count: usize,
+    full_waits: u32,
 }
 
 impl Default for Ready {
     fn default() -> Self {
-        Self { events: [libc::epoll_event { events: 0, u64: 0 }; MAX_READY], count: 0 }
+        Self { events: [libc::epoll_event { events: 0, u64: 0 }; MAX_READY], count: 0, full_waits: 0 }
     }
 }
 
@@ -82,6 +86,11 @@ impl Ready {
             MAILBOX_TOKEN => Token::Mailbox,
             socket => Token::Socket(SocketId(socket as u32)),
         })
+    }
+
+    /// Whether more has been ready than one wait answers, for some time.
+    pub(super) fn is_behind(&self) -> bool {
+        self.full_waits >= BEHIND
     }
 }
 
@@ -117,6 +126,7 @@ impl Epoll {
         let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), ready.events.as_mut_ptr(), MAX_READY as i32, millis) };
         // A signal (EINTR) is a wake-up with nothing ready.
         ready.count = usize::try_from(count).unwrap_or(0);
+        ready.full_waits = if ready.count == MAX_READY { ready.full_waits.saturating_add(1) } else { 0 };
     }
 }
 
@@ -142,13 +152,14 @@ impl Default for RecvBatch {
 }
 
 impl RecvBatch {
-    /// Reads what is there, at most [`MAX_BATCH`].
-    pub(super) fn recv(&mut self, fd: RawFd) -> io::Result<usize> {
+    /// Reads what is there, so many at most, of [`MAX_BATCH`].
+    pub(super) fn recv(&mut self, fd: RawFd, most: usize) -> io::Result<usize> {
+        let most = most.min(MAX_BATCH);
         // SAFETY: iovec and mmsghdr are plain data for which all zeros is a value (null pointers, lengths 0).
         let mut iovecs: [libc::iovec; MAX_BATCH] = unsafe { zeroed() };
         // SAFETY: as above.
         let mut headers: [libc::mmsghdr; MAX_BATCH] = unsafe { zeroed() };
-        for (at, slot) in self.slots.iter_mut().enumerate() {
+        for (at, slot) in self.slots[..most].iter_mut().enumerate() {
             let room = slot.room();
             iovecs[at] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
             let header = &mut headers[at].msg_hdr;
@@ -159,9 +170,9 @@ impl RecvBatch {
         }
         // SAFETY: every header points to a name and an iovec of its own, and every iovec to the room of a slot of its own; all
         // live in `self` or this frame, are not touched during the call, and are as long as said.
-        let count = checked(unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), MAX_BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
-        })? as usize;
+        let count =
+            checked(unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), most as u32, libc::MSG_DONTWAIT, std::ptr::null_mut()) })?
+                as usize;
         for (at, header) in headers[..count].iter().enumerate() {
             self.slots[at].set_len(header.msg_len as usize);
             // A datagram that was cut is none of ours: no leg sends so much.
@@ -301,5 +312,28 @@ fn write_name(into: &mut libc::sockaddr_storage, addr: SocketAddr) -> libc::sock
             name.sin6_scope_id = addr.scope_id();
             size_of::<libc::sockaddr_in6>() as libc::socklen_t
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_all_that_a_wait_answers_ready_again_and_again_is_behind() {
+        let (epoll, mut ready) = (Epoll::new().unwrap(), Ready::default());
+        let fds: Vec<_> = (0..MAX_READY).map(|_| EventFd::new().unwrap()).collect();
+        for (at, fd) in fds.iter().enumerate() {
+            fd.ring();
+            epoll.add(fd.as_raw_fd(), Token::Socket(SocketId(at as u32))).unwrap();
+        }
+        for wait in 0..=BEHIND {
+            assert_eq!(ready.is_behind(), wait == BEHIND);
+            epoll.wait(&mut ready, Duration::ZERO);
+        }
+        fds[0].clear();
+        epoll.wait(&mut ready, Duration::ZERO);
+        assert!(!ready.is_behind());
+        assert!(ready.token(MAX_READY - 2).is_some() && ready.token(MAX_READY - 1).is_none());
     }
 }

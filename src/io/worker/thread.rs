@@ -65,7 +65,7 @@ impl Turner {
             while let Some(token) = ready.token(at) {
                 self.expect_sockets(&ready, at);
                 match token {
-                    Token::Socket(socket) => datagrams += self.read(now, socket),
+                    Token::Socket(socket) => datagrams += self.read(now, socket, ready.is_behind()),
                     Token::Mailbox => self.wake.clear(),
                 }
                 at += 1;
@@ -113,11 +113,11 @@ impl Turner {
         }
     }
 
-    /// Carries what a socket has, and answers how much. A leg's own has one datagram in a turn, or a few, which the next turns read.
-    fn read(&mut self, now: Now, socket: SocketId) -> usize {
+    /// Carries what a socket has, and answers how much. What a leg's own has more than is read at once, the next turns read.
+    fn read(&mut self, now: Now, socket: SocketId, is_behind: bool) -> usize {
         let mut datagrams = 0;
         for _ in 0..BATCHES_A_TURN {
-            let count = self.outbox.recv(socket, &mut self.batch);
+            let count = self.outbox.recv(socket, &mut self.batch, is_behind);
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
