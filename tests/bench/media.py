@@ -191,7 +191,7 @@ def main():
         os.replace(LINES, LINES + ".before")
     begin = time.time()
     if options.soak:
-        for mode in ("webrtc", "rtp"):
+        for mode in ("rtp", "webrtc"):
             at_share(mode, 0.7, 1, "soak", duration=60 * options.minutes, interval_s=5)
     elif options.against_kit:
         against_kit()

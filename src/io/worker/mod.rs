@@ -4,7 +4,8 @@
 //! Each binds one UDP port for its browser legs, on each configured address and never on a wildcard (ICE must know where a
 //! check arrived), and a pair of ports for each classic leg when that is opened. A turn: wait for sockets, mailbox, other workers
 //! or deadline; read datagrams in batches into slots; hand each to [`Core`](crate::media::Core); send what that made, in
-//! batches; tell events. With nothing to do it sleeps, and where datagrams are few it waits for a few (`pace`).
+//! batches; tell events. With nothing to do it sleeps, and where datagrams are few it waits for a few (`pace`); while it carries one,
+//! the legs of the next two are brought into the cache; when it has fallen behind, it reads a few of each leg's together.
 //!
 //! **Legs that hear each other are with one worker** (`roster`), so that a packet meets no second thread. A call's legs are opened
 //! beside each other; one that is to hear a leg of another worker moves there first, with all that it is tied to and without a
