@@ -1,4 +1,5 @@
-//! The ground floor: time as a parameter, ids, seeded chance, named deadlines, redaction, a word to the cache. No clock is read and no thread made here.
+//! The ground floor: time as a parameter, ids, seeded chance, named deadlines, redaction, prefetch. No clock is read and no thread
+//! made here.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod deadline;

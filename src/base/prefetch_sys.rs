@@ -1,3 +1,4 @@
+//! The processor's own instruction to fetch ahead of need.
 #![allow(unsafe_code)]
 
 /// Bytes that the processor fetches at once.

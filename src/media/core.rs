@@ -30,14 +30,9 @@ const RESOLUTION: Duration = Duration::from_millis(1);
 /// full the stale ones are thrown out.
 const DEADLINES_A_LEG: usize = 4;
 
-/// How soon a datagram will be handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Soon {
-    /// As the next one.
-    Next,
-    /// As the one behind that.
-    AfterNext,
-}
+/// The leg of the datagram that [`Core::prefetch`] was told of last.
+#[derive(Debug, Default)]
+pub struct Lookahead(Option<LegKey>);
 
 /// What a core is made of.
 #[derive(Debug)]
@@ -198,26 +193,26 @@ impl Core {
         }
     }
 
-    /// Says that a datagram on this socket (of this remote, where that is known) will be handled soon, so that its leg is brought into
-    /// the cache; and with [`Soon::Next`] whatever that points to, the one that hears it before all.
-    pub fn expect(&self, soon: Soon, socket: SocketId, remote: Option<SocketAddr>) {
-        let of_socket = self.routes.socket(socket).map(|(key, _)| key);
-        let key = of_socket.or_else(|| match self.routes.pair(Pair { socket, remote: remote? })? {
-            Whose::Here(key) => Some(key),
-            Whose::Away(_) => None,
+    /// Brings into the cache what a datagram that will be handled soon needs. Each call tells of one more, in their order, by its socket and
+    /// its remote (where that is known yet): its leg is brought, and of the one before it, whose leg is there by now, whatever that
+    /// points to, who hears it before all.
+    pub fn prefetch(&self, ahead: &mut Lookahead, datagram: Option<(SocketId, Option<SocketAddr>)>) {
+        if let Some(seat) = ahead.0.and_then(|before| self.seats.get(before)) {
+            if let Transport::Browser(browser) = &seat.leg.transport {
+                prefetch(&**browser);
+            }
+            if let Target::Leg(hearer) = seat.flow.target() {
+                self.seats.get(hearer).into_iter().for_each(prefetch);
+            }
+        }
+        ahead.0 = datagram.and_then(|(socket, remote)| match self.routes.socket(socket) {
+            Some((key, _)) => Some(key),
+            None => match self.routes.pair(Pair { socket, remote: remote? })? {
+                Whose::Here(key) => Some(key),
+                Whose::Away(_) => None,
+            },
         });
-        let Some(seat) = key.and_then(|key| self.seats.get(key)) else { return };
-        if soon == Soon::AfterNext {
-            return prefetch(seat);
-        }
-        if let Transport::Browser(browser) = &seat.leg.transport {
-            prefetch(&**browser);
-        }
-        if let Target::Leg(hearer) = seat.flow.target()
-            && let Some(hearer) = self.seats.get(hearer)
-        {
-            prefetch(hearer);
-        }
+        ahead.0.and_then(|key| self.seats.get(key)).into_iter().for_each(prefetch);
     }
 
     /// A datagram came that no slot could hold.

@@ -77,7 +77,7 @@ pub mod transcode;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use self::core::{Core, CoreConfig, Soon};
+pub use self::core::{Core, CoreConfig, Lookahead};
 pub use buffer::Slot;
 pub use dtls::DtlsIdentity;
 pub use ice::Pair;

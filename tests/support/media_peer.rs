@@ -12,7 +12,7 @@ use hmac::{Hmac, Mac};
 use is::stun::{StunMessage, TransId};
 use ringway::base::{Now, Rng};
 use ringway::media::srtp::{MasterKeys, Profile, SrtpError, SrtpRx, SrtpTx};
-use ringway::media::{Core, CoreConfig, DtlsIdentity, Pair, PortPair, RouteChange, Sink, Slot, SocketId, Soon, WorkerId};
+use ringway::media::{Core, CoreConfig, DtlsIdentity, Lookahead, Pair, PortPair, RouteChange, Sink, Slot, SocketId, WorkerId};
 use ringway::plan::*;
 use sha1::Sha1;
 
@@ -168,12 +168,12 @@ impl Bench {
         self.core.handle_command(self.now, command, &mut self.sink);
     }
 
-    /// A datagram arrives; expected first, as a worker does.
+    /// A datagram arrives, after what it needs was prefetched as a worker does.
     pub fn datagram(&mut self, socket: SocketId, remote: SocketAddr, bytes: &[u8]) {
         self.slot.fill(bytes);
-        for soon in [Soon::AfterNext, Soon::Next] {
-            self.core.expect(soon, socket, Some(remote));
-        }
+        let mut ahead = Lookahead::default();
+        self.core.prefetch(&mut ahead, Some((socket, Some(remote))));
+        self.core.prefetch(&mut ahead, None);
         self.core.handle_datagram(self.now, Pair { socket, remote }, &mut self.slot, &mut self.sink);
     }
 

@@ -20,8 +20,8 @@ use crate::plan::{MediaEvent, OpenFailure};
 /// So many pairs of ports rest with their sockets open at most, with each worker.
 const MAX_RESTING: usize = 256;
 
-/// Datagrams that are read from a leg's own socket together by a worker that is behind: what a leg needs is then brought from memory once
-/// for all of them, without which who is behind by 100 ms needs more time for each and never catches up.
+/// Datagrams that are read from a leg's own socket together by a worker that is behind: what a leg needs comes from memory once for all
+/// of them.
 const FEW: usize = 8;
 
 /// A socket, and its descriptor beside it: a packet need not look for it elsewhere.
@@ -171,8 +171,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Says that a socket will be read soon.
-    pub(super) fn expect(&self, id: SocketId) {
+    /// Brings into the cache where a socket is found that will be read soon.
+    pub(super) fn prefetch(&self, id: SocketId) {
         self.sockets.get(id.0 as usize).into_iter().for_each(prefetch);
     }
 

@@ -10,7 +10,7 @@ use super::now;
 use super::outbox::Outbox;
 use super::pace::Pace;
 use crate::base::Now;
-use crate::media::{Core, Pair, SocketId, Soon, Totals, WorkerId};
+use crate::media::{Core, Lookahead, Pair, SocketId, Totals, WorkerId};
 
 /// Batches read from a shared socket before the others have their turn.
 const BATCHES_A_TURN: usize = 4;
@@ -61,9 +61,10 @@ impl Turner {
             // One time for all that has waited for this turn.
             let now = now();
             let mut datagrams = 0;
-            let mut at = 0;
+            let (mut at, mut ahead) = (0, Lookahead::default());
+            self.prefetch(&mut ahead, &ready, 1);
             while let Some(token) = ready.token(at) {
-                self.expect_sockets(&ready, at);
+                self.prefetch(&mut ahead, &ready, at + 2);
                 match token {
                     Token::Socket(socket) => datagrams += self.read(now, socket, ready.is_behind()),
                     Token::Mailbox => self.wake.clear(),
@@ -92,25 +93,14 @@ impl Turner {
         due.into_iter().chain(retry).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
-    /// While one socket is read, what the next two will need is brought into the cache: from memory it takes as long as to carry it.
-    fn expect_sockets(&self, ready: &Ready, at: usize) {
-        if let Some(Token::Socket(socket)) = ready.token(at + 2) {
-            self.outbox.expect(socket);
-            self.core.expect(Soon::AfterNext, socket, None);
-        }
-        if let Some(Token::Socket(socket)) = ready.token(at + 1) {
-            self.core.expect(Soon::Next, socket, None);
-        }
-    }
-
-    /// The same for a batch that was read from one socket.
-    fn expect_remotes(&self, socket: SocketId, at: usize, count: usize) {
-        if at + 2 < count {
-            self.core.expect(Soon::AfterNext, socket, self.batch.remote(at + 2));
-        }
-        if at + 1 < count {
-            self.core.expect(Soon::Next, socket, self.batch.remote(at + 1));
-        }
+    /// Brings into the cache what the socket at this place will need: from memory it takes as long as to carry a datagram.
+    fn prefetch(&self, ahead: &mut Lookahead, ready: &Ready, at: usize) {
+        let socket = match ready.token(at) {
+            Some(Token::Socket(socket)) => Some(socket),
+            Some(Token::Mailbox) | None => None,
+        };
+        socket.into_iter().for_each(|socket| self.outbox.prefetch(socket));
+        self.core.prefetch(ahead, socket.map(|socket| (socket, None)));
     }
 
     /// Carries what a socket has, and answers how much. What a leg's own has more than is read at once, the next turns read.
@@ -121,8 +111,10 @@ impl Turner {
             // A command that was given before one of these was sent is carried out before it: nobody's first packet meets a
             // path that is not laid yet. (A socket's number that this gives back and out again is read as the new one.)
             self.take_commands();
+            let mut ahead = Lookahead::default();
+            self.core.prefetch(&mut ahead, (count > 1).then(|| (socket, self.batch.remote(1))));
             for at in 0..count {
-                self.expect_remotes(socket, at, count);
+                self.core.prefetch(&mut ahead, (at + 2 < count).then(|| (socket, self.batch.remote(at + 2))));
                 let (slot, remote) = self.batch.received(at);
                 match remote {
                     Some(remote) => self.core.handle_datagram(now, Pair { socket, remote }, slot, &mut self.outbox),

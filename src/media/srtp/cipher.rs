@@ -19,7 +19,7 @@ pub(super) enum Cipher {
 
 impl Cipher {
     /// Has all of the keys' state brought into the cache at once, while what is to be done with it is looked up.
-    pub(super) fn expect(&self) {
+    pub(super) fn prefetch(&self) {
         match self {
             Self::Cm(cm) => prefetch(&**cm),
             Self::Gcm(gcm) => prefetch(gcm),

@@ -89,7 +89,7 @@ impl SrtpTx {
     /// # Errors
     /// The packet is left as it was; an index is never used twice.
     pub fn protect_rtp(&mut self, buf: &mut [u8], len: usize) -> Result<usize, SrtpError> {
-        self.keys.rtp.expect();
+        self.keys.rtp.prefetch();
         let packet = buf.get(..len).ok_or(SrtpError::Malformed)?;
         let header = RtpHeader::parse_encrypted(packet).map_err(|_| SrtpError::Malformed)?;
         let found = self.sources.find(header.ssrc)?;
@@ -141,7 +141,7 @@ impl SrtpRx {
     /// # Errors
     /// Nothing has been learnt from a packet that is refused; its bytes may be changed.
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
-        self.keys.rtp.expect();
+        self.keys.rtp.prefetch();
         let header = RtpHeader::parse_encrypted(packet).map_err(|_| SrtpError::Malformed)?;
         let found = self.sources.find(header.ssrc)?;
         let (index, seen) = self.sources.rtp_index(found, header.seq);
