@@ -54,7 +54,7 @@
 //! ```
 //! **A packet** (one worker, run to completion)
 //! ```text
-//! recvmmsg (of a leg's own port: recvfrom) into slots -> media::Core::handle_datagram
+//! recvmmsg (of a port that a leg has for its own: recvfrom) into slots -> media::Core::handle_datagram
 //!   first byte: STUN | DTLS | RTP | RTCP | drop(why)                       RFC 7983, RFC 5761
 //!   leg by (socket, remote), or by ICE user fragment for STUN from a new address
 //!     a leg that has moved to another worker: through a ring to that one's Core::handle_datagram
@@ -69,6 +69,9 @@
 //! - **The leg, not the call, is what both halves name** ([`plan::LegId`]): media is told what each leg hears
 //!   ([`plan::Source`]), and knows no calls. So a branch that rings, a party that is transferred and a page that comes back
 //!   are the same thing: a leg that hears another one from now on, its own numbers going on unbroken.
+//! - **Classic legs share a port, too**, unless their far side is behind a NAT ([`plan::RtpPort`]): who sends from where its SDP says is
+//!   found by that address, in batches. A port for each leg costs the kernel half as much again a packet, and an administrator ten
+//!   thousand holes in a firewall. An address that one leg has is no other's until that ends: SDP proves nothing.
 //! - **What a leg ought to hear is worked out from how things stand** (`call/media.rs`), after every event, and media is told
 //!   what has changed; no event has to know what to undo.
 //! - **A re-INVITE is answered by its own leg and never crosses**: hold, late offers, ICE restarts and session timers end where

@@ -56,10 +56,12 @@ impl Codec {
 /// How a media leg is made: what must exist before SDP can name its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LegOpen {
-    /// Classic RTP: a port pair (RTP even, RTCP the next) of its own on `local`.
+    /// Classic RTP: a port pair (RTP even, RTCP the next) on `local`.
     Rtp {
         /// One of the worker's own addresses.
         local: IpAddr,
+        /// Whose the pair is.
+        port: RtpPort,
     },
     /// A browser: on a port shared with others, found by `ice_ufrag`.
     WebRtc {
@@ -67,6 +69,19 @@ pub enum LegOpen {
         ice_ufrag: String,
         /// Our ICE password (RFC 8839: 22 to 256 characters).
         ice_pwd: String,
+    },
+}
+
+/// Whose port a classic leg is heard on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RtpPort {
+    /// Its own: nobody can tell from where its far side will send (a NATed phone).
+    Own,
+    /// One that it shares with others, each found by the address that its far side's SDP names. It is its own all the same where another
+    /// leg's far side has that address.
+    Shared {
+        /// What SDP names, if that is known already.
+        remote: Option<SocketAddr>,
     },
 }
 

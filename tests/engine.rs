@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringway::plan::{LegFailure, LegId, LegRemote, LegStats, MediaEvent};
+use ringway::plan::{LegFailure, LegId, LegOpen, LegRemote, LegStats, MediaEvent, RtpPort};
 use ringway::policy::dialplan::Dialplan;
 use ringway::signalling::engine::{EngineConfig, Input, Peer};
 use ringway::wire::sip::{Framing, HeaderName, Message};
@@ -407,6 +407,15 @@ fn a_phone_behind_nat_is_latched_and_a_pbx_is_believed() {
         let remotes = world.remotes.iter().map(|(_, remote)| remote);
         let latch = remotes.clone().find_map(|r| if let LegRemote::Rtp { latch, .. } = r { Some(*latch) } else { None });
         assert_eq!(latch, Some(latches), "{profile_name}");
+        let LegOpen::Rtp { port, .. } = &world.opened[0].1 else { panic!("a classic leg") };
+        match (latches, port) {
+            (true, RtpPort::Own) => {}
+            // Its offer has said from where.
+            (false, RtpPort::Shared { remote: Some(remote) }) => {
+                assert!(remotes.clone().any(|r| matches!(r, LegRemote::Rtp { rtp, .. } if rtp == remote)));
+            }
+            _ => panic!("{profile_name}: {port:?}"),
+        }
     }
 }
 

@@ -243,7 +243,7 @@ async fn a_reloaded_page_with_another_certificate_takes_the_leg_over() {
 /// Two phones: leg A as `a` says, leg B plain.
 async fn two_phones(gateway: &mut Gateway, latch: bool) -> (UdpSocket, SocketAddr, UdpSocket) {
     let a = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let local = gateway.open(A, LegOpen::Rtp { local: LOCAL }).await;
+    let local = gateway.open(A, LegOpen::Rtp { local: LOCAL, port: RtpPort::Own }).await;
     let rtp = a.local_addr().unwrap();
     gateway.set_remote(A, LegRemote::Rtp { rtp, rtcp: rtp, latch });
     let (b, _) = gateway.phone(false).await;
@@ -292,7 +292,7 @@ async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
     let port = worker.webrtc_port();
     let local = vec![SocketAddr::new(LOCAL, port), SocketAddr::new(ip, port)];
     assert_eq!(events.recv().await, Some(MediaEvent::Opened { leg: B, local }));
-    worker.send(MediaCommand::Open { leg: A, how: LegOpen::Rtp { local: ip }, beside: None }).unwrap();
+    worker.send(MediaCommand::Open { leg: A, how: LegOpen::Rtp { local: ip, port: RtpPort::Own }, beside: None }).unwrap();
     let Some(MediaEvent::Opened { local, .. }) = events.recv().await else { panic!() };
     let phone = UdpSocket::bind("[::1]:0").await.unwrap();
     let remote = phone.local_addr().unwrap();
@@ -301,6 +301,13 @@ async fn ipv6_goes_the_same_way_and_a_taken_port_is_named() {
     worker.send(MediaCommand::SetPath { leg: A, plan: plan(Codec::Pcmu, 0, 1), hears: Source::Itself }).unwrap();
     phone.send_to(&rtp(0, false, 1, 0, 5, &[7; 160]), local[0]).await.unwrap();
     assert_eq!(recv(&phone, SOON).await.unwrap()[12..], [7; 160]);
+}
+
+#[test]
+fn a_range_without_a_pair_for_each_worker_is_named() {
+    let few = WorkerConfig { workers: 2, rtp_ports: 22_922..=22_923, ..config(4) };
+    let few = start(few, mpsc::channel(1).0).unwrap_err().to_string();
+    assert_eq!(few, "media worker: RTP ports 22922 to 22923 hold no free pair on 127.0.0.1 for worker 1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -325,7 +332,7 @@ async fn a_slow_engine_loses_no_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_answered_by_name() {
     let mut gateway = Gateway::new();
-    let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap() };
+    let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap(), port: RtpPort::Own };
     gateway.send(MediaCommand::Open { leg: A, how: elsewhere, beside: None });
     let cause = OpenFailure::NotOurAddress;
     assert_eq!(gateway.event().await, MediaEvent::OpenFailed { leg: A, cause });

@@ -45,11 +45,17 @@ fn are_counted(totals: &Totals) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_moves_back_and_forth_and_nobody_hears_it() {
+    for port in [RtpPort::Own, RtpPort::Shared { remote: None }] {
+        moves_back_and_forth(port).await;
+    }
+}
+
+async fn moves_back_and_forth(port: RtpPort) {
     const ROUNDS: u16 = 12;
     const BURST: u16 = 20;
     let mut gateway = Gateway::of(3);
     let mut call = gateway.browser(DtlsRole::Server, Srtp::Srtp_Aes128_Cm_Hmac_Sha1_80).await;
-    let (phone, local) = gateway.phone(false).await;
+    let (phone, local) = gateway.phone_on(port, false).await;
     gateway.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     gateway.settle(A).await;
     let mut bases = None;
@@ -85,10 +91,57 @@ async fn a_call_moves_back_and_forth_and_nobody_hears_it() {
 async fn phone(gateway: &mut Gateway, leg: LegId, beside: Option<LegId>) -> (UdpSocket, SocketAddr) {
     let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let rtp = phone.local_addr().unwrap();
-    gateway.send(MediaCommand::Open { leg, how: LegOpen::Rtp { local: LOCAL }, beside });
+    gateway.send(MediaCommand::Open { leg, how: LegOpen::Rtp { local: LOCAL, port: RtpPort::Own }, beside });
     let MediaEvent::Opened { local, .. } = gateway.event().await else { panic!("it opens") };
     gateway.set_remote(leg, LegRemote::Rtp { rtp, rtcp: rtp, latch: false });
     (phone, local[0])
+}
+
+/// Calls of two workers on shared ports, one of which moves to the other's: each phone goes on to be heard where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_on_shared_ports_are_joined_and_each_worker_has_one_for_all() {
+    let mut gateway = Gateway::of(2);
+    let mut phones = Vec::new();
+    for (n, leg) in [A, B, C, D].into_iter().enumerate() {
+        let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let rtp = phone.local_addr().unwrap();
+        let how = LegOpen::Rtp { local: LOCAL, port: RtpPort::Shared { remote: Some(rtp) } };
+        gateway.send(MediaCommand::Open { leg, how, beside: (n % 2 == 1).then(|| [A, C][n / 2]) });
+        let MediaEvent::Opened { local, .. } = gateway.event().await else { panic!("it opens") };
+        gateway.set_remote(leg, LegRemote::Rtp { rtp, rtcp: rtp, latch: false });
+        phones.push((phone, local[0]));
+    }
+    let [a, b, c, d] = &phones[..] else { panic!("four") };
+    assert!(a.1 == b.1 && c.1 == d.1 && a.1 != c.1);
+    for (leg, hears) in [(A, B), (B, A), (C, D), (D, C)] {
+        gateway.set_path(leg, plan(Codec::Pcmu, 0, leg.0 as u32), Source::Leg(hears));
+    }
+    async fn hears(from: &(UdpSocket, SocketAddr), to: &(UdpSocket, SocketAddr), n: u16) {
+        from.0.send_to(&spoken(n, u32::from(from.0.local_addr().unwrap().port())), from.1).await.unwrap();
+        let mut packet = [0; 200];
+        let (len, source) = tokio::time::timeout(SOON, to.0.recv_from(&mut packet)).await.expect("it is heard").unwrap();
+        assert_eq!((len, packet[12], source), (172, n as u8, to.1));
+    }
+    for (from, to) in [(a, b), (b, a), (c, d), (d, c)] {
+        hears(from, to, 1).await;
+    }
+    gateway.set_path(A, plan(Codec::Pcmu, 0, A.0 as u32), Source::Leg(D));
+    gateway.set_path(D, plan(Codec::Pcmu, 0, D.0 as u32), Source::Leg(A));
+    assert_eq!(gateway.worker.worker_of(A), gateway.worker.worker_of(D));
+    gateway.settle(A).await;
+    for n in 2..10 {
+        hears(a, d, n).await;
+        hears(d, a, n).await;
+    }
+    // It is the address of a leg that lives elsewhere now, and still taken where it was opened.
+    gateway.close_leg(B).await;
+    gateway.close_leg(C).await;
+    hears(a, d, 10).await;
+    gateway.close_leg(A).await;
+    gateway.close_leg(D).await;
+    let totals = gateway.worker.stop();
+    are_counted(&totals);
+    assert!(totals.traffic.handed_over > 0, "{totals:?}");
 }
 
 /// Each hears what the other says, from packet `from` on.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use audio::{rtp, sine};
 use house::House;
-use media_peer::{A, B, Bench, Peer, SHARED, addr, plan};
+use media_peer::{A, B, Bench, Peer, RTP, SHARED, addr, plan};
 use ringway::media::SocketId;
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::plan::{Codec, DtmfWay, LegPlan, MediaCommand, Source};
@@ -77,6 +77,17 @@ fn rewriting_between_phones_allocates_nothing() {
     bench.phone(B, addr("198.51.100.2:20000"));
     bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
     assert_eq!(allocations(&mut bench, a, PHONE, &pcmu(), 1), 0);
+}
+
+#[test]
+fn rewriting_on_a_shared_port_allocates_nothing_nor_does_what_is_refused_there() {
+    let mut bench = Bench::with_shared_ports();
+    bench.phone_on_shared_port(A, addr(PHONE));
+    bench.phone_on_shared_port(B, addr("198.51.100.2:20000"));
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+    assert_eq!(allocations(&mut bench, RTP, PHONE, &pcmu(), 1), 0);
+    assert_eq!(allocations(&mut bench, RTP, "198.51.100.1:9", &pcmu(), 0), 0);
+    assert_eq!(allocations(&mut bench, RTP, "203.0.113.9:9", &pcmu(), 0), 0);
 }
 
 #[test]

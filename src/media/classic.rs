@@ -1,12 +1,14 @@
 use std::net::SocketAddr;
 
-use super::{Pair, PortPair};
+use super::{Pair, PortPair, WorkerId};
 
-/// A classic RTP leg's addresses: its own port pair, and whom it believes.
+/// A classic RTP leg's addresses: its port pair, and whom it believes.
 #[derive(Debug)]
 pub(super) struct Classic {
     /// Ours.
     pub(super) ports: PortPair,
+    /// The worker with whose legs it shares them; none has them but itself.
+    pub(super) home: Option<WorkerId>,
     remote: Option<Remote>,
     /// The source that was latched to; it alone is believed from then on.
     latched: Option<SocketAddr>,
@@ -34,8 +36,22 @@ pub(super) enum Belief {
 impl Classic {
     /// A leg whose far side is not known yet.
     #[must_use]
-    pub(super) fn new(ports: PortPair) -> Self {
-        Self { ports, remote: None, latched: None, rtcp_latched: None }
+    pub(super) fn new(ports: PortPair, home: Option<WorkerId>) -> Self {
+        Self { ports, home, remote: None, latched: None, rtcp_latched: None }
+    }
+
+    /// The pair that no other leg has.
+    pub(super) fn own_ports(&mut self) -> Option<&mut PortPair> {
+        self.home.is_none().then_some(&mut self.ports)
+    }
+
+    /// What its datagrams on a shared port are found by: what its far side's SDP says.
+    #[must_use]
+    pub(super) fn announced(&self) -> Vec<Pair> {
+        let Some(remote) = self.remote.filter(|_| self.home.is_some()) else { return Vec::new() };
+        let rtp = Pair { socket: self.ports.rtp, remote: remote.rtp };
+        let rtcp = Pair { socket: self.ports.rtcp, remote: remote.rtcp };
+        if remote.rtcp == remote.rtp { vec![rtp] } else { vec![rtp, rtcp] }
     }
 
     /// The far side's SDP. Another address, or no more latching, lets go of what was latched to.

@@ -1,6 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +17,9 @@ use super::seat::Seat;
 use super::seats::Seats;
 use super::silence::Patience;
 use super::stats::{Counters, Totals, Traffic};
-use super::{Pair, Sink, SocketId, WorkerId};
+use super::{Pair, PortPair, Sink, SocketId, WorkerId};
 use crate::base::{Now, Rng, prefetch};
-use crate::plan::{LegId, LegOpen, LegStats, MediaCommand, MediaEvent, OpenFailure};
+use crate::plan::{LegId, LegOpen, LegRemote, LegStats, MediaCommand, MediaEvent, OpenFailure, RtpPort};
 use crate::wire::rtp::{Kind, classify};
 use is::stun::StunMessage;
 
@@ -41,6 +41,8 @@ pub struct CoreConfig {
     pub worker: WorkerId,
     /// The shared sockets of the browser legs, each with its own address.
     pub sockets: Vec<(SocketId, SocketAddr)>,
+    /// The shared ports of the classic legs, on each address one pair at most.
+    pub ports: Vec<PortPair>,
     /// Legs at one time.
     pub max_legs: usize,
     /// What [`Source::Music`](crate::plan::Source::Music) plays over and over: mono at 8,000 Hz. Silence when empty.
@@ -60,6 +62,7 @@ pub struct CoreConfig {
 pub struct Core {
     pub(super) worker: WorkerId,
     sockets: Vec<(SocketId, SocketAddr)>,
+    ports: Vec<PortPair>,
     max_legs: usize,
     identity: Arc<DtlsIdentity>,
     pub(super) music: Arc<[i16]>,
@@ -84,6 +87,7 @@ impl Core {
         Self {
             worker: config.worker,
             sockets: config.sockets,
+            ports: config.ports,
             max_legs: config.max_legs,
             identity: Arc::new(config.identity),
             music: config.music,
@@ -111,10 +115,9 @@ impl Core {
                 sink.event(event);
             }
             MediaCommand::SetRemote { leg, remote } => {
-                let Some(key) = self.key(leg) else { return };
-                let identity = Arc::clone(&self.identity);
-                let changes = self.step(now, key, sink, |seat, _, sink| seat.set_remote(now, &remote, &identity, sink));
-                self.reroute(key, changes.unwrap_or_default(), sink);
+                if let Some(key) = self.key(leg) {
+                    self.set_remote(now, key, &remote, sink);
+                }
             }
             MediaCommand::RestartIce { leg, ice_ufrag, ice_pwd } => {
                 if let Some(key) = self.key(leg) {
@@ -141,9 +144,10 @@ impl Core {
             return Err(OpenFailure::TooManyLegs);
         }
         let (transport, local) = match how {
-            LegOpen::Rtp { local } => {
-                let ports = sink.bind_pair(local)?;
-                (Transport::Classic(Classic::new(ports)), vec![ports.local])
+            LegOpen::Rtp { local, port } => {
+                let classic = self.open_classic(local, port, sink)?;
+                let local = classic.ports.local;
+                (Transport::Classic(classic), vec![local])
             }
             LegOpen::WebRtc { ice_ufrag, ice_pwd } => {
                 let local = self.sockets.iter().map(|(_, addr)| *addr).collect();
@@ -154,14 +158,45 @@ impl Core {
         self.rng.fill(&mut seed);
         let key = self.seats.insert(Seat::new(Leg::new(id, transport, self.patience, Rng::from_seed(seed))));
         self.by_id.insert(id, key);
-        match &self.seats.get(key).expect("it was just put in").leg.transport {
-            Transport::Classic(classic) => self.routes.add_ports(classic.ports, key),
-            Transport::Browser(browser) => {
-                let ufrags = browser.ice.ufrags().map(|ufrag| Address::Ufrag(ufrag.to_owned()));
-                ufrags.for_each(|ufrag| self.routes.add(ufrag, Whose::Here(key)));
-            }
-        }
+        let leg = &mut self.seats.get_mut(key).expect("it was just put in").leg;
+        leg.own_ports().into_iter().for_each(|ports| self.routes.add_ports(*ports, key));
+        leg.addresses().into_iter().for_each(|address| self.routes.claim(address, Whose::Here(key)));
         Ok(local)
+    }
+
+    fn open_classic(&self, local: IpAddr, port: RtpPort, sink: &mut dyn Sink) -> Result<Classic, OpenFailure> {
+        let shared = match port {
+            RtpPort::Own => None,
+            RtpPort::Shared { remote } => self.ports.iter().find(|ports| ports.local.ip() == local).filter(|ports| {
+                // A call that comes back to us is heard from our own port, as whoever sends it is.
+                remote
+                    .is_none_or(|remote| remote != ports.local && self.routes.pair(Pair { socket: ports.rtp, remote }).is_none())
+            }),
+        };
+        let Some(ports) = shared else { return Ok(Classic::new(sink.bind_pair(local)?, None)) };
+        let mut classic = Classic::new(*ports, Some(self.worker));
+        if let RtpPort::Shared { remote: Some(remote) } = port {
+            // The address is this leg's from now on; all else that SDP says of it is still to come.
+            classic.set_remote(remote, remote, false);
+        }
+        Ok(classic)
+    }
+
+    fn set_remote(&mut self, now: Now, key: LegKey, remote: &LegRemote, sink: &mut dyn Sink) {
+        let announced = |core: &Self| match &core.seats.get(key)?.leg.transport {
+            Transport::Classic(classic) => Some(classic.announced()),
+            Transport::Browser(_) => None,
+        };
+        let before = announced(self).unwrap_or_default();
+        let identity = Arc::clone(&self.identity);
+        let changes = self.step(now, key, sink, |seat, _, sink| seat.set_remote(now, remote, &identity, sink));
+        self.reroute(key, changes.unwrap_or_default(), sink);
+        let after = announced(self).unwrap_or_default();
+        before
+            .into_iter()
+            .filter(|pair| !after.contains(pair))
+            .for_each(|pair| self.unroute(key, Address::Announced(pair), sink));
+        after.iter().for_each(|pair| self.route(key, Address::Announced(*pair), sink));
     }
 
     /// Where a leg is.
@@ -188,7 +223,8 @@ impl Core {
             }
             (Kind::Rtp | Kind::Rtcp | Kind::Dtls, Some(Whose::Away(leg))) => self.hand_over(leg, pair, slot, sink),
             (Kind::Dtls, None) => self.traffic.unrouted.dtls += 1,
-            (Kind::Rtp | Kind::Rtcp, None) => self.traffic.unrouted.rtp += 1,
+            (Kind::Rtp, None) => self.on_stray_rtp(now, pair, slot, sink),
+            (Kind::Rtcp, None) => self.traffic.unrouted.rtp += 1,
             (Kind::Unknown, _) => self.traffic.unrouted.unknown += 1,
         }
     }
@@ -228,6 +264,16 @@ impl Core {
             Some(())
         });
         self.tally(done.flatten().is_some(), |traffic| &mut traffic.rtp);
+    }
+
+    /// RTP from an address that no SDP names. Where one classic leg alone has its far side on that host, it is told, which refuses and
+    /// counts it: who asks why there is no sound learns that something came.
+    fn on_stray_rtp(&mut self, now: Now, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
+        let is_classic = self.ports.iter().any(|ports| ports.rtp == pair.socket);
+        match self.routes.host(pair).filter(|_| is_classic) {
+            Some(Whose::Here(key)) => self.on_rtp(now, key, pair, slot, sink),
+            Some(Whose::Away(_)) | None => self.traffic.unrouted.rtp += 1,
+        }
     }
 
     fn on_rtcp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
@@ -288,7 +334,7 @@ impl Core {
         if let Some((leg, home)) = self.abroad(key) {
             sink.tell_route(home, RouteChange::Add(leg, address.clone()));
         }
-        self.routes.add(address, Whose::Here(key));
+        self.routes.claim(address, Whose::Here(key));
     }
 
     fn unroute(&mut self, key: LegKey, address: Address, sink: &mut dyn Sink) {
@@ -298,7 +344,7 @@ impl Core {
         }
     }
 
-    /// A leg that was opened on another worker's port, and which worker's.
+    /// A leg that was opened on another worker's shared port, and which worker's.
     fn abroad(&self, key: LegKey) -> Option<(LegId, WorkerId)> {
         let leg = &self.seats.get(key)?.leg;
         leg.home().filter(|home| *home != self.worker).map(|home| (leg.id, home))
@@ -429,11 +475,11 @@ impl Core {
         if let Some((leg, home)) = self.abroad(key) {
             sink.tell_route(home, RouteChange::Gone(leg));
         }
-        let seat = self.seats.remove(key)?;
+        let mut seat = self.seats.remove(key)?;
         self.ended += seat.leg.counters;
-        if let Transport::Classic(classic) = &seat.leg.transport {
-            self.routes.remove_ports(classic.ports);
-            sink.release_pair(classic.ports);
+        if let Some(ports) = seat.leg.own_ports() {
+            self.routes.remove_ports(*ports);
+            sink.release_pair(*ports);
         }
         self.part(now, id, seat.hears, sink);
         Some(seat.leg.stats())

@@ -11,7 +11,7 @@ use super::silence::{Patience, Silence};
 use super::srtp::SrtpError;
 use super::stats::{Counters, Drop, RxSource};
 use super::voice::{Said, Tick, Voice};
-use super::{Pair, Sink, WorkerId};
+use super::{Pair, PortPair, Sink, WorkerId};
 use crate::base::{Now, Rng};
 use crate::plan::{DtmfWay, LegId, LegPlan, LegStats, Source};
 use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, write_header};
@@ -22,7 +22,7 @@ const CNAME_LEN: usize = 21;
 /// How a leg's packets travel.
 #[derive(Debug)]
 pub(super) enum Transport {
-    /// In the clear, on ports of its own.
+    /// In the clear, on ports of its own or shared ones.
     Classic(Classic),
     /// As SRTP, on the shared port.
     Browser(Box<Browser>),
@@ -85,12 +85,20 @@ impl Leg {
         }
     }
 
-    /// The worker on whose port a browser leg was opened.
+    /// The worker on whose shared port it was opened.
     #[must_use]
     pub(super) fn home(&self) -> Option<WorkerId> {
         match &self.transport {
-            Transport::Classic(_) => None,
+            Transport::Classic(classic) => classic.home,
             Transport::Browser(browser) => Some(browser.home),
+        }
+    }
+
+    /// The ports that no other leg has.
+    pub(super) fn own_ports(&mut self) -> Option<&mut PortPair> {
+        match &mut self.transport {
+            Transport::Classic(classic) => classic.own_ports(),
+            Transport::Browser(_) => None,
         }
     }
 
@@ -98,7 +106,7 @@ impl Leg {
     #[must_use]
     pub(super) fn addresses(&self) -> Vec<Address> {
         match &self.transport {
-            Transport::Classic(_) => Vec::new(),
+            Transport::Classic(classic) => classic.announced().into_iter().map(Address::Announced).collect(),
             Transport::Browser(browser) => {
                 let ufrags = browser.ice.ufrags().map(|ufrag| Address::Ufrag(ufrag.to_owned()));
                 ufrags.chain(browser.ice.validated().map(Address::Pair)).collect()

@@ -24,8 +24,8 @@
 //!
 //! # Several workers
 //! Each has a core of its own, and legs that hear each other are all with one. [`Core::extract`] takes some out as a [`Parcel`],
-//! [`Core::adopt`] of another core takes them in: numbers, keys, flows and what a codec remembers go on unbroken. A browser
-//! goes on sending to the port that it knows; its *home*, the core with that port, hands what comes for it over to where the leg
+//! [`Core::adopt`] of another core takes them in: numbers, keys, flows and what a codec remembers go on unbroken. Who sends to a
+//! shared port goes on sending there; the leg's *home*, the core with that port, hands what comes for it over to where the leg
 //! lives and is told what new addresses it is found by ([`RouteChange`]). In what order all that happens is `io::worker`'s.
 //!
 //! # Keys

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use super::core::Core;
 use super::flow::{Flow, Target};
-use super::leg::Transport;
 use super::routes::{Address, LegKey, Whose};
 use super::seat::Seat;
 use super::{PortPair, Sink, WorkerId};
 use crate::base::Now;
 use crate::plan::LegId;
 
-/// What a browser leg's home is told by the core that the leg lives in.
+/// What the home of a leg on a shared port is told by the core that the leg lives in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteChange {
     /// The leg is found by this, too.
@@ -22,8 +21,8 @@ pub enum RouteChange {
     Gone(LegId),
 }
 
-/// Legs on their way to another core: plain data, but for the numbers of a classic leg's sockets, which whoever carries it
-/// exchanges for those that they have there ([`Parcel::ports`]).
+/// Legs on their way to another core: plain data, but for the numbers of a leg's own sockets, which whoever carries it exchanges
+/// for those that they have there ([`Parcel::ports`]).
 #[derive(Debug, Default)]
 pub struct Parcel {
     seats: Vec<Packed>,
@@ -44,12 +43,9 @@ impl Parcel {
         self.seats.iter().map(|packed| packed.seat.leg.id)
     }
 
-    /// The ports of its classic legs.
+    /// The ports that its legs have for their own.
     pub fn ports(&mut self) -> impl Iterator<Item = &mut PortPair> {
-        self.seats.iter_mut().filter_map(|packed| match &mut packed.seat.leg.transport {
-            Transport::Classic(classic) => Some(&mut classic.ports),
-            Transport::Browser(_) => None,
-        })
+        self.seats.iter_mut().filter_map(|packed| packed.seat.leg.own_ports())
     }
 }
 
@@ -89,8 +85,8 @@ impl Core {
             Target::Itself => Some(id),
             Target::Nobody => None,
         };
-        if let Transport::Classic(classic) = &seat.leg.transport {
-            self.routes.remove_ports(classic.ports);
+        if let Some(ports) = seat.leg.own_ports() {
+            self.routes.remove_ports(*ports);
         }
         let is_home = seat.leg.home() == Some(self.worker);
         let mut addresses = seat.leg.addresses();
@@ -120,8 +116,8 @@ impl Core {
             if let Some(speaker) = speaker {
                 self.listeners.insert(speaker, key);
             }
-            if let Some(Transport::Classic(classic)) = self.seats.get(key).map(|seat| &seat.leg.transport) {
-                self.routes.add_ports(classic.ports, key);
+            if let Some(ports) = self.seats.get_mut(key).and_then(|seat| seat.leg.own_ports()) {
+                self.routes.add_ports(*ports, key);
             }
             for address in addresses {
                 // At home another leg may have taken it over meanwhile.
@@ -159,7 +155,7 @@ impl Core {
     /// What the core that a leg of ours lives in says of it. About a leg that is here again, or gone, it is ignored.
     pub fn handle_route(&mut self, change: RouteChange) {
         match change {
-            RouteChange::Add(leg, address) if self.routes.away(leg).is_some() => self.routes.add(address, Whose::Away(leg)),
+            RouteChange::Add(leg, address) if self.routes.away(leg).is_some() => self.routes.claim(address, Whose::Away(leg)),
             RouteChange::Add(..) => {}
             RouteChange::Remove(leg, address) => self.routes.remove(&address, Whose::Away(leg)),
             RouteChange::Gone(leg) => self.routes.forget_away(leg),

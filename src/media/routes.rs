@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use slotmap::DefaultKey;
 
@@ -22,6 +23,8 @@ pub enum Address {
     Ufrag(String),
     /// All else: a validated remote.
     Pair(Pair),
+    /// A classic leg's far side, as SDP says and nobody has proven.
+    Announced(Pair),
 }
 
 /// Whose an address is.
@@ -33,14 +36,31 @@ pub(super) enum Whose {
     Away(LegId),
 }
 
-/// How a datagram finds its leg. Bounded by the legs: two ports or a user fragment (two
-/// through an ICE restart) a leg, and a browser's few
-/// validated remotes.
+/// A pair as it is looked up for each packet: numbers, which compare faster than addresses do. A socket is bound to one address, so that
+/// of IPv6's scope and flow nothing is left to tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct PairKey {
+    ip: u128,
+    socket_and_port: u64,
+}
+
+impl From<Pair> for PairKey {
+    fn from(Pair { socket, remote }: Pair) -> Self {
+        let ip = match remote.ip() {
+            IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            IpAddr::V6(ip) => u128::from(ip),
+        };
+        Self { ip, socket_and_port: u64::from(socket.0) << 16 | u64::from(remote.port()) }
+    }
+}
+
+/// How a datagram finds its leg. Bounded by the legs: two ports, two announced remotes or a user fragment (two through an ICE
+/// restart) a leg, and a browser's few validated remotes.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     by_socket: Vec<Option<(LegKey, Port)>>,
     by_ufrag: BTreeMap<String, Whose>,
-    by_pair: BTreeMap<Pair, Whose>,
+    by_pair: BTreeMap<PairKey, Whose>,
     away: BTreeMap<LegId, WorkerId>,
 }
 
@@ -54,7 +74,14 @@ impl Routes {
     }
 
     pub(super) fn pair(&self, pair: Pair) -> Option<Whose> {
-        self.by_pair.get(&pair).copied()
+        self.by_pair.get(&pair.into()).copied()
+    }
+
+    /// Whose the host of `pair` is, if it is one leg's on that socket.
+    pub(super) fn host(&self, pair: Pair) -> Option<Whose> {
+        let at = |port| PairKey::from(Pair { remote: SocketAddr::new(pair.remote.ip(), port), ..pair });
+        let mut there = self.by_pair.range(at(0)..=at(u16::MAX)).map(|(_, whose)| *whose);
+        there.next().filter(|whose| there.all(|other| other == *whose))
     }
 
     /// With which worker a leg that is away lives.
@@ -91,15 +118,24 @@ impl Routes {
     pub(super) fn whose(&self, address: &Address) -> Option<Whose> {
         match address {
             Address::Ufrag(ufrag) => self.ufrag(ufrag),
-            Address::Pair(pair) => self.pair(*pair),
+            Address::Pair(pair) | Address::Announced(pair) => self.pair(*pair),
         }
     }
 
-    /// The newest valid check of an address decides whose it is: a browser may use a port again for its next call.
+    /// The newest valid check of an address decides whose it is: a browser may use a port again for its next call. What is only said
+    /// takes nothing from anybody, or a caller would hear whomever he names.
+    pub(super) fn claim(&mut self, address: Address, whose: Whose) {
+        if matches!(address, Address::Announced(_)) && self.whose(&address).is_some() {
+            return;
+        }
+        self.add(address, whose);
+    }
+
+    /// Whoever had an address has it no longer.
     pub(super) fn add(&mut self, address: Address, whose: Whose) {
         match address {
             Address::Ufrag(ufrag) => self.by_ufrag.insert(ufrag, whose),
-            Address::Pair(pair) => self.by_pair.insert(pair, whose),
+            Address::Pair(pair) | Address::Announced(pair) => self.by_pair.insert(pair.into(), whose),
         };
     }
 
@@ -110,7 +146,7 @@ impl Routes {
         }
         match address {
             Address::Ufrag(ufrag) => self.by_ufrag.remove(ufrag),
-            Address::Pair(pair) => self.by_pair.remove(pair),
+            Address::Pair(pair) | Address::Announced(pair) => self.by_pair.remove(&(*pair).into()),
         };
     }
 }

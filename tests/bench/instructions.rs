@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use audio::{rtp, voice};
-use media_peer::{A, B, Bench, SHARED, addr, plan};
+use media_peer::{A, B, Bench, RTP, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::srtp::{Profile, SrtpRx, SrtpTx};
 use ringway::media::{Pair, SocketId};
@@ -32,8 +32,9 @@ const WARM: usize = 50;
 /// Frames that count.
 const FRAMES: usize = 210;
 
-const PATHS: [(&str, fn()); 9] = [
+const PATHS: [(&str, fn()); 10] = [
     ("rewritten, RTP to RTP", || rewritten(false, false)),
+    ("rewritten, RTP to RTP on a shared port", rewritten_on_a_shared_port),
     ("rewritten, SRTP to RTP", || rewritten(true, false)),
     ("rewritten, RTP to SRTP", || rewritten(false, true)),
     ("transcoded, Opus over SRTP to PCMU", || transcoded(true, true)),
@@ -110,6 +111,15 @@ impl Call {
 fn rewritten(from_browser: bool, to_browser: bool) {
     let packet = |n: usize| rtp(0, false, n as u16, n as u32 * 160, 7, &[n as u8; 160]);
     Call::new(from_browser || to_browser, (Codec::Pcmu, 0)).carry(from_browser, (0..).map(packet));
+}
+
+fn rewritten_on_a_shared_port() {
+    let mut bench = Bench::with_shared_ports();
+    bench.phone_on_shared_port(A, addr("198.51.100.2:20000"));
+    bench.phone_on_shared_port(B, addr(PHONE));
+    bench.join(plan(Codec::Pcmu, 0, 1), plan(Codec::Pcmu, 0, 2));
+    let packet = |n: usize| rtp(0, false, n as u16, n as u32 * 160, 7, &[n as u8; 160]);
+    Call { bench, browser: None, phone: RTP }.carry(false, (0..).map(packet));
 }
 
 fn transcoded(from_browser: bool, speaks: bool) {

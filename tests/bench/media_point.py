@@ -126,9 +126,8 @@ class Floor:
         self.process = None
 
     def calls(self, mode, count, fingerprint, duration, warmup):
-        port = lambda side, n: (20000 if side == 0 else 26000) + 2 * n
         local = lambda side, n: (10000 if side == 0 else 16000) + 2 * n
-        ends = [dict(local=f"{CALLER}:{local(s, n)}", remote=f"127.0.7.2:{port(s, n)}", codec="PCMU", pt=0, mark=True, peer=2 * n + 1 - s)
+        ends = [dict(local=f"{CALLER}:{local(s, n)}", remote="127.0.7.2:20000", codec="PCMU", pt=0, mark=True, peer=2 * n + 1 - s)
                 for n in range(count) for s in (0, 1)]
         spec = dict(duration_s=duration, warmup_s=warmup, endpoints=ends)
         json.dump(spec, open(f"{WORK}/floor.json", "w"))

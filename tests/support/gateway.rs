@@ -116,16 +116,21 @@ impl Gateway {
 
     /// A phone on leg B, and where the gateway hears it.
     pub async fn phone(&mut self, latch: bool) -> (UdpSocket, SocketAddr) {
+        self.phone_on(RtpPort::Own, latch).await
+    }
+
+    /// The same on such a port.
+    pub async fn phone_on(&mut self, port: RtpPort, latch: bool) -> (UdpSocket, SocketAddr) {
         let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let rtp = phone.local_addr().unwrap();
-        let local = self.open(B, LegOpen::Rtp { local: LOCAL }).await;
+        let local = self.open(B, LegOpen::Rtp { local: LOCAL, port }).await;
         self.set_remote(B, LegRemote::Rtp { rtp, rtcp: rtp, latch });
         (phone, local)
     }
 
     /// Until all that has been said to the worker of a leg is done: it is asked for a leg that cannot be, and says so.
     pub async fn settle(&mut self, leg: LegId) {
-        let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap() };
+        let elsewhere = LegOpen::Rtp { local: "192.0.2.1".parse().unwrap(), port: RtpPort::Own };
         self.send(MediaCommand::Open { leg: LegId(u64::MAX), how: elsewhere, beside: Some(leg) });
         while !matches!(self.event().await, MediaEvent::OpenFailed { .. }) {}
     }

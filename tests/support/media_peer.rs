@@ -20,6 +20,10 @@ pub const A: LegId = LegId(1);
 pub const B: LegId = LegId(2);
 pub const PWD: &str = "0123456789012345678901";
 pub const SHARED: SocketId = SocketId(0);
+/// The pair that classic legs share, where [`Bench::with_shared_ports`] has one.
+pub const RTP: SocketId = SocketId(100);
+pub const RTCP: SocketId = SocketId(101);
+pub const RTP_ADDR: &str = "192.0.2.1:20064";
 
 /// Keeps what the core sends and tells, in slots that are used again.
 pub struct TestSink {
@@ -146,6 +150,7 @@ pub fn core_config() -> CoreConfig {
     CoreConfig {
         worker: WorkerId(0),
         sockets: vec![(SHARED, addr("192.0.2.1:4000"))],
+        ports: Vec::new(),
         max_legs: 8,
         music: (0..8_000).map(|n| ((n % 80) * 100 - 4_000) as i16).collect(),
         rtp_timeout: None,
@@ -162,6 +167,11 @@ impl Bench {
         change(&mut config);
         let now = Now { mono: Instant::now(), unix: Duration::from_secs(1_790_000_000) };
         Self { core: Core::new(config), sink: TestSink::default(), now, slot: Slot::default() }
+    }
+
+    /// A bench whose classic legs may share [`RTP`] and [`RTCP`].
+    pub fn with_shared_ports() -> Self {
+        Self::with(|config| config.ports = vec![PortPair { rtp: RTP, rtcp: RTCP, local: addr(RTP_ADDR) }])
     }
 
     pub fn command(&mut self, command: MediaCommand) {
@@ -187,10 +197,30 @@ impl Bench {
         self.now = end;
     }
 
+    /// Opens a classic leg; where it is heard.
+    pub fn open_classic(&mut self, leg: LegId, port: RtpPort) -> SocketAddr {
+        self.command(MediaCommand::Open { leg, how: LegOpen::Rtp { local: addr(RTP_ADDR).ip(), port }, beside: None });
+        match self.sink.events.pop() {
+            Some(MediaEvent::Opened { leg: opened, local }) if opened == leg => local[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A classic leg on the shared ports whose far side is `remote`.
+    pub fn phone_on_shared_port(&mut self, leg: LegId, remote: SocketAddr) {
+        assert_eq!(self.open_classic(leg, RtpPort::Shared { remote: None }), addr(RTP_ADDR));
+        let rtcp = SocketAddr::new(remote.ip(), remote.port() + 1);
+        self.set_remote(leg, LegRemote::Rtp { rtp: remote, rtcp, latch: false });
+    }
+
     /// A classic leg whose far side is `remote`; its RTP socket.
     pub fn phone(&mut self, leg: LegId, remote: SocketAddr) -> SocketId {
         let socket = SocketId(self.sink.next_socket);
-        self.command(MediaCommand::Open { leg, how: LegOpen::Rtp { local: addr("192.0.2.1:0").ip() }, beside: None });
+        self.command(MediaCommand::Open {
+            leg,
+            how: LegOpen::Rtp { local: addr("192.0.2.1:0").ip(), port: RtpPort::Own },
+            beside: None,
+        });
         let rtcp = SocketAddr::new(remote.ip(), remote.port() + 1);
         self.set_remote(leg, LegRemote::Rtp { rtp: remote, rtcp, latch: false });
         socket

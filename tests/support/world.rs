@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringway::base::{Now, Rng};
-use ringway::plan::{Codec, LegId, LegPlan, LegRemote, LegStats, MediaCommand, MediaEvent, Source};
+use ringway::plan::{Codec, LegId, LegOpen, LegPlan, LegRemote, LegStats, MediaCommand, MediaEvent, Source};
 use ringway::policy::account::{Account, Ha1};
 use ringway::policy::dialplan::{self, Dialplan};
 use ringway::policy::profile::{self, DigestAlgorithm, Profile};
@@ -72,6 +72,8 @@ pub struct World {
     pub paths: Vec<(LegId, LegPlan, Source)>,
     /// All remote ends that media was told.
     pub remotes: Vec<(LegId, LegRemote)>,
+    /// All legs that media was told to open, and how.
+    pub opened: Vec<(LegId, LegOpen)>,
     /// Legs whose ICE was started anew, with our user fragment from then on.
     pub restarts: Vec<(LegId, String)>,
     /// All keys that media was told to press.
@@ -129,6 +131,7 @@ impl World {
             legs: BTreeMap::new(),
             paths: Vec::new(),
             remotes: Vec::new(),
+            opened: Vec::new(),
             restarts: Vec::new(),
             keys: Vec::new(),
             kept: BTreeMap::new(),
@@ -274,7 +277,8 @@ impl World {
     fn on_media(&mut self, command: MediaCommand) {
         let at = self.now.mono + Duration::from_millis(1);
         let event = match command {
-            MediaCommand::Open { leg, .. } => {
+            MediaCommand::Open { leg, how, .. } => {
+                self.opened.push((leg, how));
                 assert!(self.legs.insert(leg, None).is_none(), "each leg is opened once");
                 self.next_port = if self.next_port > 60_000 { 20_000 } else { self.next_port + 2 };
                 let local = vec![SocketAddr::from(([10, 0, 0, 1], self.next_port))];

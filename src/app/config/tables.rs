@@ -62,7 +62,7 @@ pub struct Media {
     /// UDP ports for the audio of browsers: one a worker, from this one on.
     #[serde(deserialize_with = "port")]
     pub webrtc_port: u16,
-    /// UDP ports for phones and PBXs: two a stream (RTP even, RTCP odd).
+    /// UDP ports for phones and PBXs: two a stream (RTP even, RTCP odd), or two a worker for all that are not behind NAT.
     pub rtp_ports: PortRange,
     /// More calls at once are refused (503).
     #[serde(deserialize_with = "whole::<_, _, 1, 100_000>")]

@@ -7,7 +7,7 @@ use super::mmsg_sys::EventFd;
 use super::moves::Move;
 use super::roster::Roster;
 use crate::media::{Totals, WorkerId};
-use crate::plan::{LegId, LegOpen, MediaCommand, MediaEvent};
+use crate::plan::{LegId, LegOpen, MediaCommand, MediaEvent, RtpPort};
 
 /// A worker is behind by a whole mailbox; the command is given back.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,7 +112,10 @@ impl Workers {
             return Err(MailboxFull(Box::new(command)));
         }
         match &command {
-            MediaCommand::Open { leg, how, .. } => self.roster.open(*leg, at, matches!(how, LegOpen::WebRtc { .. })),
+            MediaCommand::Open { leg, how, .. } => {
+                let own = matches!(how, LegOpen::Rtp { port: RtpPort::Own, .. });
+                self.roster.open(*leg, at, !own);
+            }
             MediaCommand::SetPath { leg, hears, .. } => self.roster.hear(*leg, *hears),
             _ => {}
         }

@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use socket2::Socket;
+
 use crate::media::{Pair, Slot, SocketId};
 
 /// Datagrams in one call.
@@ -50,6 +52,21 @@ impl EventFd {
 impl AsRawFd for EventFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+/// Asks for room for so much in a socket before it is read and before it is sent: as much as asked for where we may (CAP_NET_ADMIN),
+/// else what the machine allows everyone (`net.core.rmem_max`).
+pub(super) fn widen(socket: &Socket, bytes: usize) {
+    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    for (force, ask) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
+        let set = |option| {
+            let len = size_of_val(&value) as libc::socklen_t;
+            // SAFETY: the descriptor is open as long as `socket`; `value` is one integer, which the kernel reads.
+            checked(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), len) })
+        };
+        // Less than asked for is no reason not to start.
+        let _ = set(force).or_else(|_| set(ask));
     }
 }
 

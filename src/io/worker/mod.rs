@@ -2,15 +2,16 @@
 //! which leg is where.
 //!
 //! Each binds one UDP port for its browser legs, on each configured address and never on a wildcard (ICE must know where a
-//! check arrived), and a pair of ports for each classic leg when that is opened. A turn: wait for sockets, mailbox, other workers
+//! check arrived), a pair for all classic legs whose far side sends from where its SDP says, and one more for each other classic leg when
+//! that is opened. What arrives on shared ports is read and sent in batches, for a third less of the kernel's time. A turn: wait for sockets, mailbox, other workers
 //! or deadline; read datagrams in batches into slots; hand each to [`Core`](crate::media::Core); send what that made, in
 //! batches; tell events. With nothing to do it sleeps, and where datagrams are few it waits for a few (`pace`); while it carries one,
 //! the legs of the next two are brought into the cache; when it has fallen behind, it reads a few of each leg's together.
 //!
 //! **Legs that hear each other are with one worker** (`roster`), so that a packet meets no second thread. A call's legs are opened
 //! beside each other; one that is to hear a leg of another worker moves there first, with all that it is tied to and without a
-//! gap (`moves`). A classic leg takes its sockets along. A browser goes on sending to the port that it knows, whose worker hands
-//! its datagrams over (`links`), and is answered from that port's socket: it notices nothing.
+//! gap (`moves`). A leg with sockets of its own takes them along. Whoever sends to a shared port goes on sending to it; its worker hands
+//! the datagrams over (`links`), and the answer leaves from that port's socket: nobody notices.
 //!
 //! **Queues and what happens when they are full.** Commands wait in a ring of [`MAILBOX`] a worker; when it is full
 //! [`Workers::send`] says so and gives the command back. Events go to the caller's channel; while that is full they wait here
@@ -62,7 +63,8 @@ pub struct WorkerConfig {
     pub workers: usize,
     /// The port of the first one's browser legs, the same on each address; the others' follow. 0 takes any that are free.
     pub webrtc_port: u16,
-    /// Ports of classic legs: RTP on even ones, RTCP on the odd ones behind.
+    /// Ports of classic legs: RTP on even ones, RTCP on the odd ones behind. On each address the first pairs are shared ones, one a
+    /// worker.
     pub rtp_ports: RangeInclusive<u16>,
     /// Legs at one time with each worker: two a call, and one for each further phone that rings for it.
     pub max_legs: usize,

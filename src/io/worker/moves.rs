@@ -1,16 +1,16 @@
 //! One worker's part in moving legs to another.
 //!
-//! All that have a part (who gives, who takes, and the *homes*, on whose ports the browsers among the legs arrive) get the same
+//! All that have a part (who gives, who takes, and the *homes*, on whose shared ports any of the legs arrive) get the same
 //! order, and each meets it in its mailbox after all that was said before and carries out nothing else until its part is done.
 //! Moves have an order that all mailboxes agree on, so that nobody waits for somebody who waits for him.
 //!
 //! ```text
 //! home (unless it is the giver)   giver                              taker
-//! stops reading its port
+//! stops reading its shared ports
 //! Mark ---------------------------> what came before it is read
 //!                                   takes the legs out, Goods ------> takes them in, and what follows in the same ring
 //!          <--------------------------------------------- Settled
-//! reads its port again, hands over to the taker (or is the taker, and keeps)
+//! reads them again, hands over to the taker (or is the taker, and keeps)
 //! ```
 //! So nothing is lost or overtaken: what comes meanwhile waits in the kernel, or behind the goods.
 
@@ -28,7 +28,7 @@ pub(super) struct Move {
     pub(super) legs: Vec<LegId>,
     pub(super) from: WorkerId,
     pub(super) to: WorkerId,
-    /// Of the browsers among the legs; never `from`.
+    /// Of those among the legs that arrive on shared ports; never `from`.
     pub(super) homes: Vec<WorkerId>,
 }
 
@@ -69,7 +69,7 @@ impl Turner {
                 self.part = Some(part);
                 return;
             }
-            self.read_port_again();
+            self.read_ports_again();
             self.take_commands();
         }
     }
@@ -158,9 +158,9 @@ impl Turner {
         self.signs.push(Sign::Arrived(order));
     }
 
-    fn read_port_again(&mut self) {
+    fn read_ports_again(&mut self) {
         if let Err(error) = self.outbox.mute(false) {
-            tracing::error!(%error, "the browsers' port cannot be read any more");
+            tracing::error!(%error, "a shared media port cannot be read any more");
         }
     }
 }

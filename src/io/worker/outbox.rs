@@ -40,12 +40,12 @@ impl Open {
 /// All that goes out of the core: datagrams in a batch, events in order, sockets as they come and go.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// The shared ones of all workers first, numbered alike with each, then the ports of our classic legs.
+    /// The shared ones of all workers first, numbered alike with each, then those that our classic legs have for their own.
     sockets: Vec<Option<Open>>,
     free: Vec<u32>,
     /// Our own among the shared ones.
     own: Range<u32>,
-    /// Our shared port is not read for now: what comes waits in the kernel.
+    /// Our shared ports are not read for now: what comes waits in the kernel.
     muted: bool,
     /// To the other workers.
     pub(super) links: Links,
@@ -112,7 +112,7 @@ impl Outbox {
         Ok(SocketId(id))
     }
 
-    /// Whether all browsers share it, rather than one leg having it for its own.
+    /// Whether many legs share it, rather than one having it for its own.
     fn is_shared(&self, id: SocketId) -> bool {
         self.own.contains(&id.0)
     }
@@ -152,7 +152,7 @@ impl Outbox {
         }
     }
 
-    /// Reads our shared port no longer, or again.
+    /// Reads our shared ports no longer, or again.
     ///
     /// # Errors
     /// The kernel will not watch it again.

@@ -16,7 +16,7 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Place {
     at: WorkerId,
-    /// On whose port it arrives, if that is shared.
+    /// On whose port it arrives, if that may be a shared one.
     home: Option<WorkerId>,
     hears: Option<LegId>,
 }
@@ -41,11 +41,11 @@ impl Roster {
     }
 
     /// A leg is opened.
-    pub(super) fn open(&mut self, leg: LegId, at: WorkerId, browser: bool) {
+    pub(super) fn open(&mut self, leg: LegId, at: WorkerId, on_shared_port: bool) {
         // Said again, the old one is gone.
         self.forget(leg);
         self.load[usize::from(at.0)] += 1;
-        self.legs.insert(leg, Place { at, home: browser.then_some(at), hears: None });
+        self.legs.insert(leg, Place { at, home: on_shared_port.then_some(at), hears: None });
     }
 
     /// Another worker to which a leg's party must move so that it can hear what `hears` names.
@@ -83,7 +83,7 @@ impl Roster {
         found.into_iter().collect()
     }
 
-    /// On whose ports the browsers among `legs` arrive, each once.
+    /// On whose shared ports any of `legs` arrive, each once.
     pub(super) fn homes(&self, legs: &[LegId]) -> BTreeSet<WorkerId> {
         legs.iter().filter_map(|leg| self.legs.get(leg)?.home).collect()
     }

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -8,29 +9,31 @@ use tokio::sync::mpsc;
 
 use super::links::{self, Arrivals, Links};
 use super::mailbox::{Handle, Workers};
-use super::mmsg_sys::EventFd;
+use super::mmsg_sys::{EventFd, widen};
 use super::outbox::Outbox;
 use super::ports::{self, PortPool};
 use super::thread::Turner;
 use super::{MAILBOX, WorkerConfig, named};
 use crate::base::Rng;
-use crate::media::{Core, CoreConfig, SocketId, WorkerId};
+use crate::media::{Core, CoreConfig, PortPair, SocketId, WorkerId};
 use crate::plan::MediaEvent;
+
+/// Of a port that many legs share: room for what comes for 400 of them within a quarter of a second.
+const SHARED_BUFFER_BYTES: usize = 4 << 20;
 
 /// What all workers have together.
 struct Common {
     config: WorkerConfig,
-    /// Every worker's port on every address, in the order of their numbers.
-    shared: Vec<(Arc<Socket>, SocketAddr)>,
+    shared: Shared,
     pool: PortPool,
     events: mpsc::Sender<MediaEvent>,
     stop: Arc<AtomicBool>,
 }
 
 pub(super) fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> io::Result<Workers> {
-    let shared = bind_shared(&config)?;
-    let webrtc_port = shared.first().map_or(0, |(_, addr)| addr.port());
     let pool = PortPool::new(&config.addresses, config.rtp_ports.clone())?;
+    let shared = bind_shared(&config, &pool)?;
+    let webrtc_port = shared.of_workers.first().and_then(|ports| ports.webrtc.first()).map_or(0, |(_, addr)| addr.port());
     let wakes: Vec<_> = (0..config.workers).map(|_| EventFd::new().map(Arc::new)).collect::<io::Result<_>>()?;
     let mut rng = Rng::from_seed(config.seed);
     let common = Common { config, shared, pool, events, stop: Arc::new(AtomicBool::new(false)) };
@@ -54,14 +57,13 @@ impl Common {
         rng: Rng,
     ) -> io::Result<Handle> {
         let config = &self.config;
-        let addresses = config.addresses.len() as u32;
-        let own = u32::from(worker.0) * addresses..(u32::from(worker.0) + 1) * addresses;
-        let sockets = own.clone().map(|id| (SocketId(id), self.shared[id as usize].1)).collect();
-        let shared = self.shared.iter().map(|(socket, _)| Arc::clone(socket)).collect();
-        let outbox = Outbox::new(shared, own, links, self.pool.clone(), config.workers, self.events.clone(), &wake)?;
+        let SharedPorts { ids, webrtc, rtp } = self.shared.of_workers[usize::from(worker.0)].clone();
+        let (sockets, pool, events) = (self.shared.sockets.clone(), self.pool.clone(), self.events.clone());
+        let outbox = Outbox::new(sockets, ids, links, pool, config.workers, events, &wake)?;
         let core = Core::new(CoreConfig {
             worker,
-            sockets,
+            sockets: webrtc,
+            ports: rtp,
             max_legs: config.max_legs,
             music: Arc::clone(&config.music),
             rtp_timeout: config.rtp_timeout,
@@ -76,8 +78,38 @@ impl Common {
     }
 }
 
-/// Each worker's port on every address, worker by worker.
-fn bind_shared(config: &WorkerConfig) -> io::Result<Vec<(Arc<Socket>, SocketAddr)>> {
+/// The ports that legs share.
+#[derive(Default)]
+struct Shared {
+    /// All of them, by their numbers.
+    sockets: Vec<Arc<Socket>>,
+    of_workers: Vec<SharedPorts>,
+}
+
+/// One worker's, on each address.
+#[derive(Clone)]
+struct SharedPorts {
+    ids: Range<u32>,
+    /// Of browser legs.
+    webrtc: Vec<(SocketId, SocketAddr)>,
+    /// Of classic legs whose far side sends from where its SDP says.
+    rtp: Vec<PortPair>,
+}
+
+impl Shared {
+    fn add(&mut self, socket: Socket) -> SocketId {
+        widen(&socket, SHARED_BUFFER_BYTES);
+        self.sockets.push(Arc::new(socket));
+        SocketId(self.sockets.len() as u32 - 1)
+    }
+
+    fn next_id(&self) -> u32 {
+        self.sockets.len() as u32
+    }
+}
+
+/// Each worker's ports on every address, worker by worker.
+fn bind_shared(config: &WorkerConfig, pool: &PortPool) -> io::Result<Shared> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     if config.addresses.is_empty() || config.workers == 0 {
         return Err(invalid("media worker: there must be one, and an address for it".to_owned()));
@@ -85,16 +117,27 @@ fn bind_shared(config: &WorkerConfig) -> io::Result<Vec<(Arc<Socket>, SocketAddr
     if let Some(addr) = config.addresses.iter().find(|addr| addr.is_unspecified()) {
         return Err(invalid(format!("media worker: {addr} is a wildcard; media needs the addresses themselves")));
     }
-    let mut bound = Vec::new();
+    let mut shared = Shared::default();
     for worker in 0..config.workers {
         let port = match config.webrtc_port {
             0 => 0,
             first => u16::try_from(usize::from(first) + worker)
                 .map_err(|_| invalid(format!("media worker: {} ports from {first} on are too many", config.workers)))?,
         };
-        bound.extend(bind_one(config, port)?);
+        let first = shared.next_id();
+        let webrtc = bind_one(config, port)?.into_iter().map(|(socket, addr)| (shared.add(socket), addr)).collect();
+        let mut rtp = Vec::with_capacity(config.addresses.len());
+        for ip in &config.addresses {
+            let (low, high) = (config.rtp_ports.start(), config.rtp_ports.end());
+            let (even, local, odd) = pool.bind(*ip).map_err(|_| {
+                let text = format!("media worker: RTP ports {low} to {high} hold no free pair on {ip} for worker {worker}");
+                io::Error::new(io::ErrorKind::AddrInUse, text)
+            })?;
+            rtp.push(PortPair { rtp: shared.add(even), rtcp: shared.add(odd), local });
+        }
+        shared.of_workers.push(SharedPorts { ids: first..shared.next_id(), webrtc, rtp });
     }
-    Ok(bound.into_iter().map(|(socket, addr)| (Arc::new(socket), addr)).collect())
+    Ok(shared)
 }
 
 /// One port on every address. With port 0 the first address chooses and the others follow, anew if they cannot.
@@ -116,9 +159,6 @@ fn bind_all(config: &WorkerConfig, mut port: u16) -> io::Result<Vec<(Socket, Soc
         let wanted = SocketAddr::new(*ip, port);
         let socket = ports::bind_udp(wanted).map_err(|error| named(wanted, &error))?;
         let addr = socket.local_addr()?.as_socket().unwrap_or(wanted);
-        // Many browsers share it: room for a burst of all of them. The kernel may give less.
-        let _ = socket.set_recv_buffer_size(4 << 20);
-        let _ = socket.set_send_buffer_size(4 << 20);
         port = addr.port();
         bound.push((socket, addr));
     }

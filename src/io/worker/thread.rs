@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::base::Rng;
     use crate::media::{CoreConfig, DtlsIdentity};
-    use crate::plan::{LegId, LegOpen, MediaCommand};
+    use crate::plan::{LegId, LegOpen, MediaCommand, RtpPort};
 
     #[test]
     fn a_worker_with_nothing_to_do_sleeps_as_long_as_it_may() {
@@ -165,6 +165,7 @@ mod tests {
         let core = Core::new(CoreConfig {
             worker: WorkerId(0),
             sockets: Vec::new(),
+            ports: Vec::new(),
             max_legs: 4,
             music: [].into(),
             rtp_timeout: None,
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!(turner.wait(), LONGEST_WAIT);
         // With legs of either kind that nobody speaks on, too.
         let browser = LegOpen::WebRtc { ice_ufrag: "u".to_owned(), ice_pwd: "0123456789012345678901".to_owned() };
-        for (n, how) in [LegOpen::Rtp { local: ip }, browser].into_iter().enumerate() {
+        for (n, how) in [LegOpen::Rtp { local: ip, port: RtpPort::Own }, browser].into_iter().enumerate() {
             let open = MediaCommand::Open { leg: LegId(n as u64), how, beside: None };
             turner.core.handle_command(now(), open, &mut turner.outbox);
         }

@@ -2,7 +2,7 @@
 
 use super::{Action, Call, CallTimer, Ending, Leg, LegMediaState, LegState, LegTimer, MEDIA_CLOSE, Phase};
 use crate::base::Now;
-use crate::plan::{DtmfWay, LegFailure, LegId, LegOpen, MediaCommand, Path, Source};
+use crate::plan::{DtmfWay, LegFailure, LegId, LegOpen, LegRemote, MediaCommand, Path, RtpPort, Source};
 use crate::policy::profile::MediaKind;
 
 /// Keys that wait to be sent to a leg as INFO; more are dropped, as nobody types so fast.
@@ -14,7 +14,7 @@ impl Call {
         leg.media = LegMediaState::Opening;
         let how = match (&leg.offer.local.secure, leg.offer.kind()) {
             (Some(end), MediaKind::Webrtc) => LegOpen::WebRtc { ice_ufrag: end.ice_ufrag.clone(), ice_pwd: end.ice_pwd.clone() },
-            _ => LegOpen::Rtp { local: leg.media_ip },
+            _ => LegOpen::Rtp { local: leg.media_ip, port: rtp_port(leg) },
         };
         let beside = self.legs.iter().map(|leg| leg.id).find(|first| *first != id);
         out.push(Action::Media(MediaCommand::Open { leg: id, how, beside }));
@@ -156,6 +156,16 @@ impl Call {
             out.push(Action::SendKey(leg));
         }
     }
+}
+
+/// Whether a leg needs a port of its own.
+fn rtp_port(leg: &Leg) -> RtpPort {
+    let remote = match leg.offer.leg_remote() {
+        _ if leg.offer.profile().behind_nat => return RtpPort::Own,
+        Some(LegRemote::Rtp { rtp, .. }) => Some(rtp),
+        Some(LegRemote::WebRtc { .. }) | None => None,
+    };
+    RtpPort::Shared { remote }
 }
 
 /// What a leg hears of the one that it talks to.

@@ -1,15 +1,17 @@
-//! The floor under every relay: datagrams from port to port by recvmmsg and sendmmsg and nothing else, one socket a leg.
+//! The floor under every relay: datagrams through one socket, as the gateway has it, by recvmmsg and sendmmsg and nothing else.
 
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::net_sys::{BATCH, Batch, Epoll, Udp};
-use crate::spec::Spec;
+use crate::spec::{EndpointSpec, Spec};
 use crate::worker_pace::Pace;
 
-/// When the sockets are looked at.
+/// When the socket is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Policy {
     /// As soon as a datagram is there.
@@ -18,37 +20,27 @@ pub(crate) enum Policy {
     Paced,
 }
 
-/// Forwards until it is killed: what comes to one endpoint's `remote` leaves from its peer's, for its peer.
+/// Forwards until it is killed: what comes from one endpoint to the `remote` that all have leaves from there for its peer.
 pub(crate) fn forward(spec: &Spec, policy: Policy) -> Result<()> {
+    let at = spec.endpoints.first().context("no endpoints")?.remote;
+    ensure!(spec.endpoints.iter().all(|endpoint| endpoint.remote == at), "the endpoints must all have the same remote");
+    let peer = |endpoint: &EndpointSpec| spec.endpoints.get(usize::try_from(endpoint.peer?).ok()?);
+    let ways: HashMap<SocketAddrV4, SocketAddrV4> =
+        spec.endpoints.iter().filter_map(|endpoint| Some((endpoint.local, peer(endpoint)?.local))).collect();
+    let socket = Udp::bind(at, false).with_context(|| at.to_string())?;
+    socket.widen(4 << 20)?;
     let mut epoll = Epoll::new()?;
-    let mut sockets = Vec::with_capacity(spec.endpoints.len());
-    for (at, endpoint) in spec.endpoints.iter().enumerate() {
-        let socket = Udp::bind(endpoint.remote, false).with_context(|| endpoint.remote.to_string())?;
-        epoll.add(&socket, at)?;
-        sockets.push(socket);
-    }
-    let peer = |at: usize| spec.endpoints[at].peer.and_then(|peer| usize::try_from(peer).ok()).unwrap_or(at);
+    epoll.add(&socket, 0)?;
     let mut batch = Batch::new();
     let mut pace = Pace::new(Instant::now());
-    println!("{{\"forwarding\":{}}}", sockets.len());
+    println!("{{\"forwarding\":{}}}", ways.len());
     loop {
-        let mut count = epoll.wait(None);
-        let (begin, mut datagrams) = (Instant::now(), 0);
-        loop {
-            for ready in 0..count {
-                let at = epoll.ready(ready);
-                let to = peer(at);
-                let mut read = BATCH;
-                while read == BATCH {
-                    read = batch.recv(&sockets[at], BATCH);
-                    datagrams += read;
-                    batch.forward(read, &sockets[to], spec.endpoints[to].local);
-                }
-            }
-            if !epoll.is_full(count) {
-                break;
-            }
-            count = epoll.wait(Some(0));
+        epoll.wait(None);
+        let (begin, mut datagrams, mut read) = (Instant::now(), 0, BATCH);
+        while read == BATCH {
+            read = batch.recv(&socket, BATCH);
+            datagrams += read;
+            batch.forward(read, &socket, |from| ways.get(&from).copied());
         }
         if policy == Policy::Paced
             && let Some(rest) = pace.rest(Instant::now(), begin, datagrams)

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Datagrams in one call.
-pub(crate) const BATCH: usize = 8;
+pub(crate) const BATCH: usize = 32;
 /// No datagram of a call is longer.
 const ROOM: usize = 2_048;
 /// Of one control message with a time stamp.
@@ -59,6 +59,11 @@ impl Udp {
         let name = name_of(remote);
         // SAFETY: `name` is one sockaddr_in, which the kernel reads.
         checked(unsafe { libc::connect(self.fd(), (&raw const name).cast(), size_of_val(&name) as u32) }).map(|_| ())
+    }
+
+    /// Room for so many bytes of what has come and is not read, whatever the machine allows everyone (needs root).
+    pub(crate) fn widen(&self, bytes: libc::c_int) -> io::Result<()> {
+        self.set(libc::SO_RCVBUFFORCE, bytes)
     }
 
     pub(crate) fn fd(&self) -> RawFd {
@@ -120,11 +125,6 @@ impl Epoll {
     pub(crate) fn ready(&self, at: usize) -> usize {
         self.events[at].u64 as usize
     }
-
-    /// Whether a wait that answered this found as many as it has room for.
-    pub(crate) fn is_full(&self, count: usize) -> bool {
-        count == self.events.len()
-    }
 }
 
 /// A received datagram.
@@ -184,15 +184,17 @@ impl Batch {
         Received { data, from: addr_of(&self.names[at]), stamp_ns: stamp_of(&header.msg_hdr) }
     }
 
-    /// Sends the first `count` of what was read on, from another socket, as many as the kernel takes.
-    pub(crate) fn forward(&mut self, count: usize, from: &Udp, to: SocketAddrV4) {
+    /// Sends the first `count` of what was read on, each to whom its sender talks to, as many as the kernel takes.
+    pub(crate) fn forward(&mut self, count: usize, socket: &Udp, to: impl Fn(SocketAddrV4) -> Option<SocketAddrV4>) {
         for at in 0..count {
             self.iovecs[at].iov_len = self.headers[at].msg_len as usize;
-            self.names[at] = name_of(to);
+            // Nobody's goes back to where it came from.
+            let from = addr_of(&self.names[at]);
+            self.names[at] = name_of(to(from).unwrap_or(from));
             self.headers[at].msg_hdr.msg_controllen = 0;
         }
         // SAFETY: as in `recv`; the kernel only reads names and data.
-        unsafe { libc::sendmmsg(from.fd(), self.headers.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT) };
+        unsafe { libc::sendmmsg(socket.fd(), self.headers.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT) };
         for iovec in &mut self.iovecs[..count] {
             iovec.iov_len = ROOM;
         }
