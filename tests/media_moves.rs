@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use audio::{fields, rtp, sine};
 use house::House;
-use media_peer::{A, B, PWD, Peer, SHARED, addr, plan};
+use media_peer::{A, B, PWD, Peer, RTP, SHARED, addr, plan};
 use proptest::prelude::*;
 use ringway::media::SocketId;
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
@@ -119,6 +119,25 @@ fn play(codec: (Codec, u8), steps: &[Step], moving: bool, first: u16) -> (Heard,
     }
     assert!(scene.house.events().iter().all(|event| matches!(event, MediaEvent::Connected { .. })));
     ((at_browser, at_phone), scene.house.totals())
+}
+
+#[test]
+fn who_names_anothers_address_while_away_does_not_get_it_by_coming_home() {
+    let mut house = House::new(3, 8);
+    let (theirs, other) = (addr("198.51.100.7:30000"), addr("198.51.100.8:30000"));
+    for (leg, remote) in [(B, theirs), (C, other)] {
+        house.phone_on_shared_port(leg, remote);
+        house.set_path(leg, plan(Codec::Pcmu, 0, leg.0 as u32), Source::Itself);
+    }
+    house.move_legs(&[B], 2);
+    house.move_legs(&[C], 1);
+    let remote = LegRemote::Rtp { rtp: theirs, rtcp: theirs, latch: false };
+    house.command(C, MediaCommand::SetRemote { leg: C, remote });
+    house.move_legs(&[C], 0);
+    house.datagram(RTP, theirs, &rtp(0, false, 1, 160, 9, &[1; 160]));
+    let received = |house: &House, at: usize, leg| house.workers[at].core.counters(leg).expect("it is there").rx;
+    assert_eq!((received(&house, 2, B), received(&house, 0, C)), (1, 0));
+    house.totals();
 }
 
 proptest! {

@@ -141,6 +141,17 @@ fn who_names_anothers_address_hears_nothing_of_it() {
     are_balanced(&bench);
 }
 
+/// A check proves no more than that a browser knows its own password; where it comes from can be forged.
+#[test]
+fn no_browsers_check_takes_a_phones_address() {
+    let mut bench = two_calls();
+    let browser = bench.browser(LegId(9), addr("203.0.113.5:5000"));
+    bench.datagram(RTP, remote(A), &browser.check(true));
+    assert_eq!((bench.core.totals().traffic.unrouted.stun, bench.sink.take().len()), (1, 0));
+    assert_eq!(speak(&mut bench, remote(A), 1), Some((RTP, remote(B))));
+    are_balanced(&bench);
+}
+
 #[test]
 fn a_far_side_that_moves_is_heard_from_where_it_is() {
     let mut bench = two_calls();

@@ -214,6 +214,8 @@ impl Core {
             return if rtcp { self.on_rtcp(now, key, pair, slot, sink) } else { self.on_rtp(now, key, pair, slot, sink) };
         }
         match (classify(slot.data()), self.routes.pair(pair)) {
+            // No check proves whose a classic far side's address is.
+            (Kind::Stun, _) if self.is_classic(pair.socket) => self.traffic.unrouted.stun += 1,
             (Kind::Stun, _) => self.on_stun(now, pair, slot, sink),
             (Kind::Rtp, Some(Whose::Here(key))) => self.on_rtp(now, key, pair, slot, sink),
             (Kind::Rtcp, Some(Whose::Here(key))) => self.on_rtcp(now, key, pair, slot, sink),
@@ -269,11 +271,16 @@ impl Core {
     /// RTP from an address that no SDP names. Where one classic leg alone has its far side on that host, it is told, which refuses and
     /// counts it: who asks why there is no sound learns that something came.
     fn on_stray_rtp(&mut self, now: Now, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
-        let is_classic = self.ports.iter().any(|ports| ports.rtp == pair.socket);
-        match self.routes.host(pair).filter(|_| is_classic) {
+        let host = if self.is_classic(pair.socket) { self.routes.host(pair) } else { None };
+        match host {
             Some(Whose::Here(key)) => self.on_rtp(now, key, pair, slot, sink),
             Some(Whose::Away(_)) | None => self.traffic.unrouted.rtp += 1,
         }
+    }
+
+    /// Whether it is one that our classic legs share.
+    fn is_classic(&self, socket: SocketId) -> bool {
+        self.ports.iter().any(|ports| [ports.rtp, ports.rtcp].contains(&socket))
     }
 
     fn on_rtcp(&mut self, now: Now, key: LegKey, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {

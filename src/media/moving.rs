@@ -121,7 +121,7 @@ impl Core {
             }
             for address in addresses {
                 // At home another leg may have taken it over meanwhile.
-                if !is_home || matches!(self.routes.whose(&address), None | Some(Whose::Away(_))) {
+                if !is_home || self.routes.whose(&address).is_none_or(|whose| whose == Whose::Away(id)) {
                     self.routes.add(address, Whose::Here(key));
                 }
             }

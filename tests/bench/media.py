@@ -112,20 +112,23 @@ def growth(repeats):
         point("idle", "ringway")
 
 
-CAPACITY = [("ringway", "rtp", "always", 700, 50), ("rtpengine", "rtp", "always", 450, 50), ("ringway", "dtls", "always", 600, 50),
-            ("rtpengine", "dtls", "always", 300, 50), ("ringway", "webrtc", "always", 220, 20), ("rtpengine", "webrtc", "always", 40, 10),
-            ("ringway", "webrtc", "turns", 270, 30)]
+CAPACITY = [("ringway", "rtp", "always", 850, 50), ("rtpengine", "rtp", "always", 450, 50), ("ringway", "dtls", "always", 750, 50),
+            ("rtpengine", "dtls", "always", 300, 50), ("ringway", "webrtc", "always", 300, 20), ("rtpengine", "webrtc", "always", 40, 10),
+            ("ringway", "webrtc", "turns", 420, 30)]
 
 
 def capacity():
-    """Upward until a point fails twice."""
-    for peer, mode, talk, first, step in CAPACITY:
-        calls = first
-        while calls <= 2000:
+    """From a point upward until one fails twice, or downward where that one fails itself."""
+    for peer, mode, talk, calls, step in CAPACITY:
+        def carries(calls):
             tries = (point("capacity", peer, mode=mode, calls=calls, talk=talk, audio_every=5) for _ in range(2))
-            if not any(line and is_clean(line) for line in tries):
-                break
-            calls += step
+            return any(line and is_clean(line) for line in tries)
+        if carries(calls):
+            while calls < 2000 and carries(calls + step):
+                calls += step
+        else:
+            while calls > step and not carries(calls - step):
+                calls -= step
 
 
 def at_share(mode, share, runs, what="latency", beside=(), **more):

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringway::media::{DtlsIdentity, SocketId, Totals, WorkerId};
+use ringway::media::{DtlsIdentity, PortPair, SocketId, Totals, WorkerId};
 use ringway::plan::*;
 
-use crate::media_peer::{Bench, SHARED, addr};
+use crate::media_peer::{Bench, RTCP, RTP, RTP_ADDR, SHARED, addr};
 
 pub struct House {
     pub workers: Vec<Bench>,
@@ -27,6 +27,9 @@ impl House {
             let mut bench = Bench::with(|config| {
                 config.worker = WorkerId(worker);
                 config.sockets = vec![(SocketId(worker.into()), addr(&format!("192.0.2.1:{}", 4_000 + worker)))];
+                if worker == 0 {
+                    config.ports = vec![PortPair { rtp: RTP, rtcp: RTCP, local: addr(RTP_ADDR) }];
+                }
                 config.max_legs = max_legs;
                 config.identity = identity.clone();
             });
@@ -58,7 +61,13 @@ impl House {
         socket
     }
 
-    /// A browser leg, opened with the first worker.
+    /// A phone on the first worker's shared port.
+    pub fn phone_on_shared_port(&mut self, leg: LegId, remote: SocketAddr) {
+        self.workers[0].phone_on_shared_port(leg, remote);
+        self.opened(leg);
+    }
+
+    /// A leg on a shared port, opened with the first worker.
     pub fn opened(&mut self, leg: LegId) {
         self.legs.insert(leg, (0, 0));
     }
