@@ -112,7 +112,7 @@ def growth(repeats):
         point("idle", "ringway")
 
 
-CAPACITY = [("ringway", "rtp", "always", 850, 50), ("rtpengine", "rtp", "always", 450, 50), ("ringway", "dtls", "always", 750, 50),
+CAPACITY = [("ringway", "rtp", "always", 850, 100), ("rtpengine", "rtp", "always", 450, 50), ("ringway", "dtls", "always", 750, 100),
             ("rtpengine", "dtls", "always", 300, 50), ("ringway", "webrtc", "always", 300, 20), ("rtpengine", "webrtc", "always", 40, 10),
             ("ringway", "webrtc", "turns", 420, 30)]
 
@@ -134,7 +134,7 @@ def capacity():
 def at_share(mode, share, runs, what="latency", beside=(), **more):
     """As many calls as fill this share of the core: from a point near it, then measured, and others beside it with as many."""
     calls = {"rtp": 400, "webrtc": 100}[mode]
-    for _ in range(2):
+    for _ in range(3):
         line = point("sizing", "ringway", mode=mode, calls=calls)
         if not line:
             return

@@ -13,7 +13,7 @@ use crate::base::Now;
 use crate::media::{Core, Lookahead, Pair, SocketId, Totals, WorkerId};
 
 /// Batches read from a shared socket before the others have their turn.
-const BATCHES_A_TURN: usize = 4;
+const BATCHES_A_TURN: usize = 8;
 
 /// How soon waiting events are offered again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -60,13 +60,17 @@ impl Turner {
             self.outbox.epoll.wait(&mut ready, wait);
             // One time for all that has waited for this turn.
             let now = now();
-            let mut datagrams = 0;
+            let (mut datagrams, mut more_wait) = (0, false);
             let (mut at, mut ahead) = (0, Lookahead::default());
             self.prefetch(&mut ahead, &ready, 1);
             while let Some(token) = ready.token(at) {
                 self.prefetch(&mut ahead, &ready, at + 2);
                 match token {
-                    Token::Socket(socket) => datagrams += self.read(now, socket, ready.is_behind()),
+                    Token::Socket(socket) => {
+                        let count = self.read(now, socket, ready.is_behind());
+                        datagrams += count;
+                        more_wait |= count == BATCHES_A_TURN * MAX_BATCH;
+                    }
                     Token::Mailbox => self.wake.clear(),
                 }
                 at += 1;
@@ -78,7 +82,7 @@ impl Turner {
             self.move_on();
             self.outbox.flush();
             self.outbox.links.flush();
-            if let Some(rest) = pace.rest(Instant::now(), now.mono, datagrams) {
+            if let Some(rest) = pace.rest(Instant::now(), now.mono, datagrams, more_wait) {
                 std::thread::sleep(rest);
             }
         }

@@ -43,7 +43,7 @@ pub(crate) fn forward(spec: &Spec, policy: Policy) -> Result<()> {
             batch.forward(read, &socket, |from| ways.get(&from).copied());
         }
         if policy == Policy::Paced
-            && let Some(rest) = pace.rest(Instant::now(), begin, datagrams)
+            && let Some(rest) = pace.rest(Instant::now(), begin, datagrams, false)
         {
             std::thread::sleep(rest);
         }
