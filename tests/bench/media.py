@@ -112,9 +112,9 @@ def growth(repeats):
         point("idle", "ringway")
 
 
-CAPACITY = [("ringway", "rtp", "always", 850, 100), ("rtpengine", "rtp", "always", 450, 50), ("ringway", "dtls", "always", 750, 100),
-            ("rtpengine", "dtls", "always", 300, 50), ("ringway", "webrtc", "always", 300, 20), ("rtpengine", "webrtc", "always", 40, 10),
-            ("ringway", "webrtc", "turns", 420, 30)]
+CAPACITY = [("ringway", "rtp", "always", 1500, 100), ("ringway", "dtls", "always", 1000, 100), ("ringway", "webrtc", "always", 380, 20),
+            ("ringway", "webrtc", "turns", 560, 30), ("rtpengine", "rtp", "always", 700, 50), ("rtpengine", "dtls", "always", 500, 50),
+            ("rtpengine", "webrtc", "always", 70, 10)]
 
 
 def capacity():
@@ -146,8 +146,9 @@ def at_share(mode, share, runs, what="latency", beside=(), **more):
 
 def latency():
     # The bare forwarder beside it shows what of p99 is the machine's.
+    # A little more than 70 %: points differ, and none shall be far below it.
     for mode, beside in (("rtp", ["floor-paced"]), ("webrtc", [])):
-        at_share(mode, 0.7, 5, beside=beside, tries=2)
+        at_share(mode, 0.73, 5, beside=beside, tries=2)
 
 
 def quality():
