@@ -69,9 +69,11 @@
 //! - **The leg, not the call, is what both halves name** ([`plan::LegId`]): media is told what each leg hears
 //!   ([`plan::Source`]), and knows no calls. So a branch that rings, a party that is transferred and a page that comes back
 //!   are the same thing: a leg that hears another one from now on, its own numbers going on unbroken.
-//! - **Classic legs share a port, too**, unless their far side is behind a NAT ([`plan::RtpPort`]): who sends from where its SDP says is
-//!   found by that address, in batches. A port for each leg costs the kernel half as much again a packet, and an administrator ten
-//!   thousand holes in a firewall. An address that one leg has is no other's until that ends: SDP proves nothing.
+//! - **Classic legs share a port, too**, unless their far side is behind a NAT ([`plan::RtpPort`]): who sends from where its SDP
+//!   says is found by that address, and read and sent in batches. A port for each leg costs the kernel more a packet
+//!   (`tests/bench/README.md`), and an administrator thousands of holes in a firewall. SDP proves nothing: an address that one leg has
+//!   is no other's until that ends. But who names one before its owner does would have it, so that peers who may share are
+//!   those that the configuration trusts not to be behind a NAT.
 //! - **What a leg ought to hear is worked out from how things stand** (`call/media.rs`), after every event, and media is told
 //!   what has changed; no event has to know what to undo.
 //! - **A re-INVITE is answered by its own leg and never crosses**: hold, late offers, ICE restarts and session timers end where

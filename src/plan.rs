@@ -77,8 +77,8 @@ pub enum LegOpen {
 pub enum RtpPort {
     /// Its own: nobody can tell from where its far side will send (a NATed phone).
     Own,
-    /// One that it shares with others, each found by the address that its far side's SDP names. It is its own all the same where another
-    /// leg's far side has that address.
+    /// One that it shares with others, each found by the address that its far side's SDP names (RFC 4961: it sends from where it
+    /// listens). It is its own all the same where another leg's far side has that address.
     Shared {
         /// What SDP names, if that is known already.
         remote: Option<SocketAddr>,

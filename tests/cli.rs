@@ -167,6 +167,17 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_pair_of_rtp_ports_for_each_worker_is_asked_for() {
+    let dir = Dir::new("pairs");
+    let media = "[media]\nworkers = 3\nrtp_ports = \"31000-31003\"\n";
+    dir.write("ringway.toml", &format!("domain = \"a.org\"\naddresses = [\"127.0.0.1\"]\n{media}"));
+    let said = dir.bad(&["check"], "");
+    let expected =
+        "ringway.toml:5: media.rtp_ports: expected a free pair of UDP ports for each of 3 workers, found 2 of 2 on 127.0.0.1";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
 fn calls_and_ladders_are_shown() {
     use ringway::io::store::Store;
     use ringway::signalling::record::{CallRecord, LegMedia, TraceRecord};

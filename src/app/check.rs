@@ -121,8 +121,14 @@ fn ports(config: &Config, found: &mut Findings) -> anyhow::Result<()> {
         let pair_is_free = |rtp: u16| (rtp..=rtp + 1).all(|port| UdpSocket::bind(SocketAddr::new(*ip, port)).is_ok());
         let pairs = (range.first..range.last).step_by(2);
         let (all, free) = (pairs.len(), pairs.filter(|rtp| pair_is_free(*rtp)).count());
-        let text = format!("media.rtp_ports: {free} of {all} UDP port pairs on {ip} are free");
-        if free == 0 { found.bad(&text)? } else { found.good(&text)? }
+        let workers = media.worker_count();
+        if free < workers {
+            let (pair_each, are_free) =
+                (format!("a free pair of UDP ports for each of {workers} workers"), format!("{free} of {all} on {ip}"));
+            found.bad(&config.wrong("media.rtp_ports", &pair_each, are_free).to_string())?;
+        } else {
+            found.good(&format!("media.rtp_ports: {free} of {all} UDP port pairs on {ip} are free"))?;
+        }
     }
     Ok(())
 }

@@ -231,9 +231,9 @@ impl Core {
         }
     }
 
-    /// Brings into the cache what a datagram that will be handled soon needs. Each call tells of one more, in their order, by its socket and
-    /// its remote (where that is known yet): its leg is brought, and of the one before it, whose leg is there by now, whatever that
-    /// points to, who hears it before all.
+    /// Brings into the cache what a datagram that will be handled soon needs. Each call tells of one more, in their order, by its
+    /// socket and its remote (where that is known yet): its leg is brought, and of the one before it, whose leg is there by now,
+    /// whatever that points to, who hears it before all.
     pub fn prefetch(&self, ahead: &mut Lookahead, datagram: Option<(SocketId, Option<SocketAddr>)>) {
         if let Some(seat) = ahead.0.and_then(|before| self.seats.get(before)) {
             if let Transport::Browser(browser) = &seat.leg.transport {
@@ -268,8 +268,8 @@ impl Core {
         self.tally(done.flatten().is_some(), |traffic| &mut traffic.rtp);
     }
 
-    /// RTP from an address that no SDP names. Where one classic leg alone has its far side on that host, it is told, which refuses and
-    /// counts it: who asks why there is no sound learns that something came.
+    /// RTP from an address that no SDP names. Where one classic leg alone has its far side on that host, it is told, which refuses
+    /// and counts it: who asks why there is no sound learns that something came.
     fn on_stray_rtp(&mut self, now: Now, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) {
         let host = if self.is_classic(pair.socket) { self.routes.host(pair) } else { None };
         match host {

@@ -36,8 +36,8 @@ pub(super) enum Whose {
     Away(LegId),
 }
 
-/// A pair as it is looked up for each packet: numbers, which compare faster than addresses do. A socket is bound to one address, so that
-/// of IPv6's scope and flow nothing is left to tell apart.
+/// A pair as it is looked up for each packet: numbers, which compare faster than addresses do. A socket is bound to one address, so
+/// that of IPv6's scope and flow nothing is left to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct PairKey {
     ip: u128,

@@ -112,9 +112,9 @@ def growth(repeats):
         point("idle", "ringway")
 
 
-CAPACITY = [("ringway", "rtp", "always", 1500, 100), ("ringway", "dtls", "always", 1000, 100), ("ringway", "webrtc", "always", 380, 20),
-            ("ringway", "webrtc", "turns", 560, 30), ("rtpengine", "rtp", "always", 700, 50), ("rtpengine", "dtls", "always", 500, 50),
-            ("rtpengine", "webrtc", "always", 70, 10)]
+CAPACITY = [("ringway", "rtp", "always", 1200, 100), ("ringway", "dtls", "always", 1000, 100), ("ringway", "webrtc", "always", 360, 40),
+            ("ringway", "webrtc", "turns", 500, 40), ("rtpengine", "rtp", "always", 600, 50), ("rtpengine", "dtls", "always", 500, 50),
+            ("rtpengine", "webrtc", "always", 60, 10)]
 
 
 def capacity():
@@ -145,8 +145,7 @@ def at_share(mode, share, runs, what="latency", beside=(), **more):
 
 
 def latency():
-    # The bare forwarder beside it shows what of p99 is the machine's.
-    # A little more than 70 %: points differ, and none shall be far below it.
+    # A little more than 70 %: points differ, and none shall be far below it. The bare forwarder shows what of p99 is the machine's.
     for mode, beside in (("rtp", ["floor-paced"]), ("webrtc", [])):
         at_share(mode, 0.73, 5, beside=beside, tries=2)
 

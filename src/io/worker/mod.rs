@@ -2,11 +2,11 @@
 //! which leg is where.
 //!
 //! Each binds one UDP port for its browser legs, on each configured address and never on a wildcard (ICE must know where a
-//! check arrived), a pair for all classic legs whose far side sends from where its SDP says, and one more for each other classic leg when
-//! that is opened. What arrives on shared ports is read and sent in batches, for a third less of the kernel's time. A turn: wait for sockets, mailbox, other workers
-//! or deadline; read datagrams in batches into slots; hand each to [`Core`](crate::media::Core); send what that made, in
-//! batches; tell events. With nothing to do it sleeps, and where datagrams are few it waits for a few (`pace`); while it carries one,
-//! the legs of the next two are brought into the cache; when it has fallen behind, it reads a few of each leg's together.
+//! check arrived), a pair for all classic legs whose far side sends from where its SDP says, and one more for each other classic
+//! leg when that is opened. A turn: wait for sockets, mailbox, other workers or deadline; read datagrams into slots, from shared
+//! ports in batches; hand each to [`Core`](crate::media::Core); send what that made, in batches; tell events. With nothing to do
+//! it sleeps, and unless it is busy it waits for a few datagrams (`pace`); while it carries one, the legs of the next two are
+//! brought into the cache; when it has fallen behind, it reads a few of each leg's own port together.
 //!
 //! **Legs that hear each other are with one worker** (`roster`), so that a packet meets no second thread. A call's legs are opened
 //! beside each other; one that is to hear a leg of another worker moves there first, with all that it is tied to and without a
@@ -63,8 +63,8 @@ pub struct WorkerConfig {
     pub workers: usize,
     /// The port of the first one's browser legs, the same on each address; the others' follow. 0 takes any that are free.
     pub webrtc_port: u16,
-    /// Ports of classic legs: RTP on even ones, RTCP on the odd ones behind. On each address the first pairs are shared ones, one a
-    /// worker.
+    /// Ports of classic legs: RTP on even ones, RTCP on the odd ones behind. On each address the first free pairs are shared ones,
+    /// one a worker.
     pub rtp_ports: RangeInclusive<u16>,
     /// Legs at one time with each worker: two a call, and one for each further phone that rings for it.
     pub max_legs: usize,

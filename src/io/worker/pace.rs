@@ -1,5 +1,4 @@
-//! How often a worker turns while datagrams come: waking up costs it as much as carrying one does, so that where they are few it
-//! waits for a few.
+//! How often a worker turns while datagrams come: waking up costs it as much as carrying some does, so that it waits for a few.
 //!
 //! The first one after a silence is carried at once, and a worker that is busy half of the time never rests: enough of them come
 //! while others are carried. In between, nothing waits longer than [`LONGEST`].
