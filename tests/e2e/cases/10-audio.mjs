@@ -18,7 +18,6 @@ export async function setUp() {
   world.alice = await BrowserPeer.start(chromium, gateway, 'jssip', 'alice');
   world.sally = await BrowserPeer.start(chromium, gateway, 'sipjs', 'sally');
   world.fox = await BrowserPeer.start(firefox, gateway, 'jssip', 'fox');
-  world.recover = async () => { for (const who of ['alice', 'sally', 'fox', 'hall', 'desk']) await Promise.resolve(world[who].hangUp()).catch(() => {}); await delay(500); };
   return world;
 }
 

@@ -14,7 +14,7 @@ export async function setUp() {
   const chromium = await launchChromium();
   const hall = await Baresip.start(gateway, 'hall');
   const alice = await BrowserPeer.start(chromium, gateway, 'jssip', 'alice');
-  return { gateway, chromium, hall, alice, recover: () => { hall.hangUp(); return alice.hangUp().catch(() => {}); } };
+  return { gateway, chromium, hall, alice };
 }
 
 export async function tearDown({ gateway, chromium, hall, alice }) {

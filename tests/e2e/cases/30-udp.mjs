@@ -4,19 +4,18 @@ import { Gateway } from '../lib/gateway.mjs';
 import { until } from '../lib/process.mjs';
 import { callee, caller } from '../lib/sipp.mjs';
 
-let next = 0;
-
 export async function setUp() {
   // An account a case: a callee that is gone leaves a binding that nobody answers any more.
   const accounts = { caller: 300, ...Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`callee${i}`, 400 + i])) };
-  return { gateway: await Gateway.start({ accounts, change: [['ring_secs = 60', 'ring_secs = 5']] }) };
+  return { gateway: await Gateway.start({ accounts, change: [['ring_secs = 60', 'ring_secs = 5']] }), called: 0 };
 }
 
 export const tearDown = ({ gateway }) => gateway.stop();
 
-async function run({ gateway }, { by, to, expect, status, record, password, ladder }) {
+async function run(world, { by, to, expect, status, record, password, ladder }) {
+  const { gateway } = world;
   const before = (await gateway.calls()).length;
-  const at = next++;
+  const at = world.called++;
   const phone = to && await callee(gateway, `callee${at}`, to);
   const sipp = await caller(gateway, 'caller', by, { number: phone ? 400 + at : expect, status, password });
   try {

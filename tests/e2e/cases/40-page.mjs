@@ -6,6 +6,9 @@ import { ANALOG_PHONE, DOMAIN, Gateway, passwordOf } from '../lib/gateway.mjs';
 import { Child, until } from '../lib/process.mjs';
 import { SCREENS, Softphone } from '../lib/softphone.mjs';
 
+/** Each case goes on where the one before it has stopped. */
+export const story = true;
+
 export async function setUp() {
   await mkdir(SCREENS, { recursive: true });
   const gateway = await Gateway.start({ accounts: { alice: 101, bob: 102, hall: 200 } });

@@ -18,12 +18,7 @@ export async function setUp() {
   const hall = new Child('analog phone', ANALOG_PHONE, ['--gateway', gateway.sip, '--user', 'hall', '--password', passwordOf('hall'), '--domain', DOMAIN]);
   await hall.sees(/registered as hall/);
   const [alice, bob] = [await Softphone.start(chromium, gateway, 'alice'), await BrowserPeer.start(chromium, gateway, 'jssip', 'bob')];
-  const recover = async () => {
-    hall.say('hang up');
-    await bob.hangUp().catch(() => {});
-    await alice.recover();
-  };
-  return { gateway, chromium, hall, alice, bob, recover };
+  return { gateway, chromium, hall, alice, bob };
 }
 
 export async function tearDown({ gateway, chromium, hall }) {

@@ -8,6 +8,9 @@ import { SCREENS, Softphone } from '../lib/softphone.mjs';
 
 const WORDS = 'Grüße aus dem 3. Stock 👋🏽\nund bis gleich!';
 
+/** Each case goes on where the one before it has stopped. */
+export const story = true;
+
 export async function setUp() {
   await mkdir(SCREENS, { recursive: true });
   const gateway = await Gateway.start({ accounts: { alice: 101, bob: 102, carol: 103 } });

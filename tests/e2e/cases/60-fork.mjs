@@ -12,7 +12,6 @@ export async function setUp() {
   world.phone = await Baresip.start(gateway, 'alice', { hz: 600 });
   world.alice = await BrowserPeer.start(chromium, gateway, 'jssip', 'alice');
   world.fox = await BrowserPeer.start(firefox, gateway, 'jssip', 'alice');
-  world.recover = () => world.caller.hangUp();
   return world;
 }
 

@@ -16,7 +16,6 @@ export async function setUp() {
   world.sally = await BrowserPeer.start(chromium, gateway, 'sipjs', 'sally');
   world.fox = await BrowserPeer.start(firefox, gateway, 'jssip', 'fox');
   world.peers = [world.hall, world.desk, world.alice, world.sally, world.fox];
-  world.recover = () => Promise.all(world.peers.map(peer => Promise.resolve(peer.hangUp()).catch(() => {})));
   return world;
 }
 

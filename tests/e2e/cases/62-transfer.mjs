@@ -31,7 +31,6 @@ export async function setUp() {
   world.alice = await BrowserPeer.start(chromium, gateway, 'jssip', 'alice');
   world.fox = await BrowserPeer.start(firefox, gateway, 'jssip', 'fox');
   world.peers = [world.hall, world.desk, world.alice, world.fox];
-  world.recover = () => Promise.all(world.peers.map(peer => Promise.resolve(peer.hangUp()).catch(() => {})));
   return world;
 }
 

@@ -27,7 +27,6 @@ export async function setUp() {
   world.anna = await BrowserPeer.start(chromium, tones, 'jssip', 'alice');
   world.toneHall = await Baresip.start(tones, 'hall', { hz: 0, keys: KEYS });
   world.peers = [world.alice, world.bob, world.sally, world.hall, world.anna, world.toneHall];
-  world.recover = () => Promise.all(world.peers.map(peer => Promise.resolve(peer.hangUp()).catch(() => {})));
   return world;
 }
 

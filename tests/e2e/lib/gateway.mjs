@@ -31,12 +31,13 @@ export const freeUdpPort = () => free((resolve, reject) => {
   socket.bind(0, ADDRESS, () => { const { port } = socket.address(); socket.close(() => resolve(port)); });
 });
 
-/** A free UDP port with a free one behind it: one for each of two media workers. */
-async function twoFreeUdpPorts() {
+/** A free UDP port, even, where the one so much higher is free, too: a second media worker's, or sipp's for video. */
+export async function freeUdpPortWith(distance) {
   for (;;) {
     const first = await freeUdpPort();
+    if (first % 2) continue;
     const next = createSocket('udp4');
-    const free = await new Promise(resolve => next.on('error', () => resolve(false)).bind(first + 1, ADDRESS, () => resolve(true)));
+    const free = await new Promise(resolve => next.on('error', () => resolve(false)).bind(first + distance, ADDRESS, () => resolve(true)));
     next.close();
     if (free) return first;
   }
@@ -60,7 +61,7 @@ export class Gateway {
     const gateway = new Gateway();
     gateway.dir = await mkdtemp(join(tmpdir(), 'ringway-e2e-'));
     gateway.config = join(gateway.dir, 'ringway.toml');
-    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await twoFreeUdpPorts()];
+    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await freeUdpPortWith(1)];
     // Below the ports that the system hands out by itself; each run and each gateway has a block of its own.
     const first = gateway.rtpFirst = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
     await gateway.command(['init', '--domain', DOMAIN, '--address', ADDRESS, '--web-port', gateway.webPort, '--udp-port', gateway.udpPort,

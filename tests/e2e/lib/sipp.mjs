@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ADDRESS, DOMAIN, freeUdpPort, passwordOf } from './gateway.mjs';
+import { ADDRESS, DOMAIN, freeUdpPort, freeUdpPortWith, passwordOf } from './gateway.mjs';
 import { Child } from './process.mjs';
 import { written } from './scenario.mjs';
 import { Wire } from './sip.mjs';
@@ -17,8 +17,8 @@ async function start(gateway, name, scenario, { number = '', password = password
   await writeFile(join(dir, 'scenario.xml'), text.replace('"STATUS"', `"${status}"`));
   await writeFile(join(dir, 'tone.ulaw'), toneUlaw(hz, 1));
   await writeFile(join(dir, 'accounts.csv'), `SEQUENTIAL\n${name};${number};${DOMAIN};[authentication username=${name} password=${password}]\n`);
-  // Two at once would take the same port.
-  const rtp = await freeUdpPort() & ~1;
+  // Two at once would take the same port, and sipp ends at once where either is taken.
+  const rtp = await freeUdpPortWith(2);
   const child = new Child('sipp', 'sipp', [gateway.sip, '-sf', 'scenario.xml', '-inf', 'accounts.csv', '-i', ADDRESS, '-p', String(port ?? await freeUdpPort()),
     '-m', '1', '-nd', '-nostdin', '-recv_timeout', String(patienceMs), '-trace_err', '-error_file', 'errors', '-trace_msg', '-message_file', 'messages', '-mp', String(rtp), ...args], { cwd: dir });
   return {

@@ -81,14 +81,6 @@ export class Softphone {
 
   async idle() { await this.at('view-dial').waitFor(); }
 
-  /** Ends whatever call a failed case has left. */
-  async recover() {
-    for (let i = 0; i < 4 && !(await this.at('view-dial').isVisible()); i++) {
-      for (const id of ['decline', 'hang-up']) if (await this.at(id).isVisible()) await this.at(id).click({ timeout: 1_000 }).catch(() => {});
-      await this.page.waitForTimeout(300);
-    }
-  }
-
   /** Pictures of the page as it is, left in target/screens/: wide and light, narrow and dark. */
   async picture(name) {
     const { page } = this;

@@ -52,16 +52,15 @@ export function analyse(samples, rate, hz) {
 export function assertTone(who, { samples, rate }, hz, { seconds = 2, gaps = 0.05 } = {}) {
   const found = analyse(samples, rate, hz);
   const words = `${who}: ${hz} Hz at ${found.snrDb.toFixed(1)} dB over the rest, gaps ${(found.gaps * 100).toFixed(1)} %, ${found.seconds.toFixed(1)} s`;
-  if (!(found.snrDb > 20 && found.gaps < gaps && found.seconds >= seconds)) throw new Error(`the tone is not as it must be: ${words}`);
+  if (!(found.snrDb > 20 && found.gaps < gaps && found.seconds >= seconds)) throw Object.assign(new Error(`the tone is not as it must be: ${words}`), { recording: { samples, rate } });
   return words;
 }
 
-/** A 16-bit mono WAV file of a sine whose length is a whole number of periods. */
-export function toneWav(hz, rate, seconds, amplitude = 0.4) {
-  const count = rate * seconds;
-  const data = Buffer.alloc(44 + count * 2);
+/** A 16-bit mono WAV file of samples (-1 to 1). */
+export function wav(samples, rate) {
+  const data = Buffer.alloc(44 + samples.length * 2);
   data.write('RIFF', 0);
-  data.writeUInt32LE(36 + count * 2, 4);
+  data.writeUInt32LE(36 + samples.length * 2, 4);
   data.write('WAVEfmt ', 8);
   data.writeUInt32LE(16, 16);
   data.writeUInt16LE(1, 20);
@@ -71,9 +70,14 @@ export function toneWav(hz, rate, seconds, amplitude = 0.4) {
   data.writeUInt16LE(2, 32);
   data.writeUInt16LE(16, 34);
   data.write('data', 36);
-  data.writeUInt32LE(count * 2, 40);
-  for (let i = 0; i < count; i++) data.writeInt16LE(Math.round(Math.sin((2 * Math.PI * hz * i) / rate) * amplitude * 32767), 44 + i * 2);
+  data.writeUInt32LE(samples.length * 2, 40);
+  samples.forEach((sample, i) => data.writeInt16LE(Math.round(sample * 32767), 44 + i * 2));
   return data;
+}
+
+/** A WAV file of a sine whose length is a whole number of periods. */
+export function toneWav(hz, rate, seconds, amplitude = 0.4) {
+  return wav(Float32Array.from({ length: rate * seconds }, (_, i) => Math.sin((2 * Math.PI * hz * i) / rate) * amplitude), rate);
 }
 
 /** The same in µ-law at 8,000 Hz, without a header. */
