@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::mmsg_sys::EventFd;
+use socket2::Socket;
+
+use super::mmsg_sys::{EventFd, lost_unread};
 use super::moves::Move;
 use super::roster::Roster;
 use crate::media::{Totals, WorkerId};
@@ -80,13 +82,15 @@ pub struct Workers {
     handles: Vec<Handle>,
     roster: Roster,
     stop: Arc<AtomicBool>,
+    /// The ports that legs share.
+    shared: Vec<Arc<Socket>>,
     webrtc_port: u16,
 }
 
 impl Workers {
-    pub(super) fn new(handles: Vec<Handle>, stop: Arc<AtomicBool>, webrtc_port: u16) -> Self {
+    pub(super) fn new(handles: Vec<Handle>, stop: Arc<AtomicBool>, shared: Vec<Arc<Socket>>, webrtc_port: u16) -> Self {
         let roster = Roster::new(handles.len());
-        Self { handles, roster, stop, webrtc_port }
+        Self { handles, roster, stop, shared, webrtc_port }
     }
 
     /// Puts a command into the mailbox of the worker that its leg is with; a leg that is to hear one of another worker moves
@@ -199,6 +203,13 @@ impl Workers {
         let dropped: Vec<_> = legs.drops().collect();
         let (sent_on, held, sent) = (legs.sent, legs.held, legs.tx);
         tracing::info!(?traffic, sent_on, held, ?dropped, sent, "what media received, and what became of it");
+        let unread: u64 = self.shared.iter().map(|socket| lost_unread(socket)).sum();
+        if unread > 0 {
+            tracing::warn!(
+                unread,
+                "media came faster than it was read: the kernel threw some away (more cores, or a larger net.core.rmem_max)"
+            );
+        }
         totals
     }
 

@@ -70,6 +70,18 @@ pub(super) fn widen(socket: &Socket, bytes: usize) {
     }
 }
 
+/// How many datagrams the kernel threw away because the socket's room was full of unread ones (sock_diag(7), SK_MEMINFO_DROPS).
+pub(super) fn lost_unread(socket: &Socket) -> u64 {
+    const COUNT: usize = libc::SK_MEMINFO_DROPS as usize + 1;
+    let mut info = [0u32; COUNT];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as `socket`; the kernel writes at most `len` bytes, which `info` has.
+    let answer = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    if answer < 0 { 0 } else { u64::from(info[COUNT - 1]) }
+}
+
 /// What is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
@@ -335,6 +347,23 @@ fn write_name(into: &mut libc::sockaddr_storage, addr: SocketAddr) -> libc::sock
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_full_socket_threw_away_is_known() {
+        let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let sender = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let to = socket.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(lost_unread(&socket), 0);
+        widen(&socket, 4096);
+        const SENT: u64 = 200;
+        (0..SENT).for_each(|_| assert_eq!(sender.send_to(&[0; 172], to).unwrap(), 172));
+        socket.set_nonblocking(true).unwrap();
+        let mut room = [std::mem::MaybeUninit::uninit(); 256];
+        let read = std::iter::from_fn(|| socket.recv(&mut room).ok()).count() as u64;
+        assert!(read > 0 && read < SENT);
+        assert_eq!(lost_unread(&socket), SENT - read);
+    }
 
     #[test]
     fn who_finds_all_that_a_wait_answers_ready_again_and_again_is_behind() {

@@ -45,7 +45,7 @@ pub(super) fn start(config: WorkerConfig, events: mpsc::Sender<MediaEvent>) -> i
         // Those that run already must not outlive this.
         handles.push(handle.inspect_err(|_| common.stop.store(true, std::sync::atomic::Ordering::Release))?);
     }
-    Ok(Workers::new(handles, common.stop, webrtc_port))
+    Ok(Workers::new(handles, common.stop, common.shared.sockets, webrtc_port))
 }
 
 impl Common {
