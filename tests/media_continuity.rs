@@ -3,6 +3,8 @@
 
 #[path = "support/audio.rs"]
 mod audio;
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "support/media_peer.rs"]
 mod media_peer;
 
@@ -12,6 +14,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use audio::{fields, rtp, sine};
+use chance::cases;
 use media_peer::{A, B, Bench, Peer, addr, plan};
 use proptest::prelude::*;
 use ringway::media::SocketId;
@@ -85,7 +88,8 @@ enum Event {
     Speaker(usize, Codec),
     /// A speaker begins anew: another source, its numbers anywhere.
     Restart(usize, u16, u32),
-    /// A speaker sets its clock anew. Only while it is transcoded: what is rewritten keeps the far side's distances.
+    /// A speaker sets its clock anew, so many ticks ahead. Only while it is transcoded: what is rewritten keeps the far side's
+    /// distances.
     Clock(usize, u32),
     /// Whether the listener is on hold.
     Hold(bool),
@@ -105,6 +109,12 @@ enum Heard {
 
 type Step = ([Fate; 2], Option<Event>);
 
+/// How far ahead a clock is set, in ticks: far more than a second, which a silence that was not sent may be ahead of its time.
+fn clocks_set_anew() -> impl Strategy<Value = u32> {
+    const FAR: u32 = 48_000 * 3 / 2;
+    prop_oneof![FAR..FAR * 20, FAR..u32::MAX]
+}
+
 fn events() -> impl Strategy<Value = Event> {
     let codec = || prop::sample::select(CODECS.to_vec());
     let speaker = 0..2usize;
@@ -112,7 +122,7 @@ fn events() -> impl Strategy<Value = Event> {
         2 => codec().prop_map(Event::Listener),
         2 => (speaker.clone(), codec()).prop_map(|(who, codec)| Event::Speaker(who, codec)),
         2 => (speaker.clone(), any::<u16>(), any::<u32>()).prop_map(|(who, seq, ts)| Event::Restart(who, seq, ts)),
-        1 => (speaker.clone(), any::<u32>()).prop_map(|(who, ts)| Event::Clock(who, ts)),
+        1 => (speaker.clone(), clocks_set_anew()).prop_map(|(who, ahead)| Event::Clock(who, ahead)),
         1 => any::<bool>().prop_map(Event::Hold),
         1 => (speaker.clone(), any::<bool>()).prop_map(|(who, on)| Event::Mute(who, on)),
         2 => prop_oneof![
@@ -244,9 +254,10 @@ impl Call {
                 let speaker = &mut self.speakers[who];
                 (speaker.ssrc, speaker.seq, speaker.timestamp) = (speaker.ssrc + 1, seq, timestamp);
             }
-            Event::Clock(who, timestamp) => {
-                if self.speakers[who].codec != self.codec {
-                    self.speakers[who].timestamp = timestamp;
+            Event::Clock(who, ahead) => {
+                let speaker = &mut self.speakers[who];
+                if speaker.codec != self.codec {
+                    speaker.timestamp = speaker.timestamp.wrapping_add(ahead);
                 }
             }
             Event::Hold(on) => self.on_hold = on,
@@ -382,8 +393,64 @@ impl Call {
     }
 }
 
+/// What each found once is kept.
+#[test]
+fn what_was_found_stays_found() {
+    use Fate::{Arrives, Late, Lost};
+    let frame = |first: Fate, event: Option<Event>| ([first, Arrives], event);
+    let quiet = || std::iter::repeat_n(frame(Arrives, None), 10);
+    let found: [&[Step]; 4] = [
+        // A clock that goes ahead of time is no silence.
+        &[
+            frame(Arrives, Some(Event::Listener(Codec::Pcma))),
+            frame(Arrives, None),
+            frame(Arrives, Some(Event::Clock(0, 72_000))),
+        ],
+        // What comes late from before a change of path does not say how the numbers of the new one lie.
+        &[
+            frame(Arrives, Some(Event::Listener(Codec::Opus))),
+            frame(Late(2), None),
+            frame(Arrives, Some(Event::Clock(0, 72_000))),
+            frame(Lost, Some(Event::Listener(Codec::Pcmu))),
+        ],
+        // What was received while nobody was to hear it is not made up for as lost.
+        &[
+            frame(Arrives, Some(Event::Listener(Codec::Opus))),
+            frame(Arrives, Some(Event::Mute(0, true))),
+            frame(Arrives, None),
+            frame(Arrives, None),
+            frame(Lost, None),
+            frame(Late(3), None),
+            frame(Lost, None),
+            frame(Lost, Some(Event::Mute(0, false))),
+            frame(Lost, None),
+        ],
+        // A key that is down while the codec changes goes on in the new codec's clock.
+        &[
+            frame(Arrives, None),
+            frame(Arrives, Some(Event::Hold(true))),
+            frame(Arrives, None),
+            frame(Arrives, None),
+            frame(Arrives, Some(Event::Listener(Codec::Opus))),
+            frame(Arrives, None),
+            frame(Arrives, None),
+            frame(Arrives, None),
+            frame(Arrives, Some(Event::Key(41))),
+            frame(Arrives, Some(Event::Listener(Codec::Pcmu))),
+            frame(Arrives, Some(Event::Hold(false))),
+        ],
+    ];
+    for steps in found {
+        let mut call = Call::new(false);
+        call.play(&steps.iter().copied().chain(quiet()).collect::<Vec<_>>());
+        call.numbers_are_one_row().unwrap();
+        call.time_goes_on().unwrap();
+        call.all_is_counted_out().unwrap();
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(192) })]
+    #![proptest_config(cases(192))]
 
     #[test]
     fn a_leg_is_sent_one_stream_whatever_happens_to_whom_it_hears(

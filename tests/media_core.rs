@@ -2,6 +2,8 @@
 
 #[path = "support/audio.rs"]
 mod audio;
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "support/media_peer.rs"]
 mod media_peer;
 
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use audio::{fidelity_db, fields, rtp, sine, snr_db, voice};
+use chance::cases;
 use media_peer::{A, B, Bench, SHARED, addr, plan, webrtc};
 use proptest::prelude::*;
 use ringway::media::SocketId;
@@ -109,23 +112,47 @@ fn every_fifth_packet_lost_leaves_no_gap_and_a_voice_that_is_heard() {
     }
 }
 
-#[test]
-fn a_silence_without_packets_moves_the_timestamps_and_sets_the_marker() {
+/// Packets from µ-law to Opus, each with how many ms after the one before it comes, its timestamp, and what the outgoing one's is
+/// ahead by, with the marker or not.
+fn timestamps_go_on(steps: &[(u64, u32, u32, bool)]) {
     let (mut bench, a, _) = two_phones(plan(Codec::Pcmu, 0, 1), plan(Codec::Opus, 111, 2));
     let mut last = None;
-    for (seq, ts, jump, marker) in
-        [(0u16, 0u32, 0u32, true), (1, 160, 960, false), (2, 8_320, 48_960, true), (3, 8_480, 960, false)]
-    {
-        bench.advance(FRAME);
+    for (seq, (after_ms, ts, ahead, marker)) in (0u16..).zip(steps) {
+        bench.advance(Duration::from_millis(*after_ms));
         bench.sink.clear();
-        bench.datagram(a, phones().0, &rtp(0, false, seq, ts, 9, &ulaw(0, 160)));
+        bench.datagram(a, phones().0, &rtp(0, false, seq, *ts, 9, &ulaw(0, 160)));
         let out = bench.sink.take_rtp().remove(0);
-        assert_eq!(out[1] & 0x80 != 0, marker, "{seq}");
+        assert_eq!(out[1] & 0x80 != 0, *marker, "{seq}");
         let (_, out_seq, out_ts, _) = fields(&out);
         if let Some((last_seq, last_ts)) = last.replace((out_seq, out_ts)) {
-            assert_eq!((out_seq - last_seq, out_ts.wrapping_sub(last_ts)), (1, jump), "{seq}");
+            assert_eq!((out_seq - last_seq, out_ts.wrapping_sub(last_ts)), (1, *ahead), "{seq}");
         }
     }
+}
+
+#[test]
+fn a_silence_without_packets_moves_the_timestamps_and_sets_the_marker() {
+    timestamps_go_on(&[
+        (20, 0, 0, true),
+        (20, 160, 960, false),
+        (1_020, 8_320, 48_960, true),
+        (20, 8_480, 960, false),
+        // What came before it was late by 0.9 s.
+        (120, 16_640, 48_960, true),
+        (20, 16_800, 960, false),
+    ]);
+}
+
+#[test]
+fn a_clock_set_ahead_of_time_is_no_silence() {
+    timestamps_go_on(&[
+        (20, 0, 0, true),
+        (20, 160, 960, false),
+        (20, 16_320, 960, true),
+        (20, 16_480, 960, false),
+        (520, 160_000, 24_960, true),
+        (20, 160_160, 960, false),
+    ]);
 }
 
 #[test]
@@ -456,7 +483,7 @@ fn an_untaken_branch_gives_way_to_another() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn whatever_comes_every_packet_is_accounted_for_and_no_number_goes_out_twice(

@@ -2,6 +2,8 @@
 
 #[path = "support/audio.rs"]
 mod audio;
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "support/house.rs"]
 mod house;
 #[path = "support/media_peer.rs"]
@@ -12,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use audio::{fields, rtp, sine};
+use chance::cases;
 use house::House;
 use media_peer::{A, B, PWD, Peer, RTP, SHARED, addr, plan};
 use proptest::prelude::*;
@@ -141,7 +144,7 @@ fn who_names_anothers_address_while_away_does_not_get_it_by_coming_home() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+    #![proptest_config(cases(24))]
 
     /// A call that moves between workers sounds to the byte as one that stays, whatever is lost on the way to us.
     #[test]

@@ -2,6 +2,8 @@
 
 #[path = "support/audio.rs"]
 mod audio;
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "support/media_peer.rs"]
 mod media_peer;
 
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use audio::{fields, rtp, sine, snr_db};
+use chance::cases;
 use media_peer::{A, B, Bench, addr, plan};
 use proptest::prelude::*;
 use ringway::media::SocketId;
@@ -239,7 +242,7 @@ const SOURCES: [Source; 7] =
     [Source::Leg(B), Source::Leg(C), Source::Nothing, Source::Music, Source::Ringback, Source::Tone { hz: 440 }, Source::Itself];
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(cases(64))]
 
     /// A changes what it hears, keys are pressed toward it, codecs change: its far side sees one source whose sequence numbers
     /// have no gap, whose timestamps never go back or stand for audio, and never run ahead of time by more than the changes.

@@ -1,5 +1,9 @@
 //! Our SRTP against webrtc-srtp, packet by packet and both ways, and against the vectors of the RFCs.
 
+#[path = "support/chance.rs"]
+mod chance;
+
+use chance::cases;
 use proptest::prelude::*;
 use ringway::media::srtp::{MAX_SOURCES, MasterKeys, Profile, SrtpError, SrtpRx, SrtpTx, derive_key};
 use webrtc_srtp::context::Context;
@@ -108,7 +112,7 @@ fn reordering_around_the_roll_over_is_read() {
 const LATEST: usize = 60;
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn loss_and_lateness_around_the_roll_over_are_read_by_both_and_nothing_twice(

@@ -1,9 +1,13 @@
 //! Our SIP parser against rsip, an independent one, on all that rsip can read; and against anything at all.
 
+#[path = "support/chance.rs"]
+mod chance;
+
 use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use chance::cases;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -14,10 +18,6 @@ use rsip::headers::{ToTypedHeader, UntypedHeader};
 use rsip::message::{HasHeaders, HeadersExt};
 
 const FRAMINGS: [Framing; 2] = [Framing::Datagram, Framing::WebSocket];
-
-fn config() -> ProptestConfig {
-    ProptestConfig { cases: 2_048, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 /// Scheme, user, host, port: what routing looks at.
 type UriParts = (Option<String>, String, Option<u16>);
@@ -171,7 +171,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(2_048))]
 
     #[test]
     fn what_rsip_can_read_we_read_alike(bytes in message()) {

@@ -108,11 +108,11 @@ impl Rewriter {
     /// The numbers under which a packet is sent on; none when its place has been given away.
     pub fn map(&mut self, place: Place, timestamp: u32, tx: &mut TxSource, now: Instant, clock_hz: u32) -> Option<Rewritten> {
         let interrupted = self.map.is_some_and(|map| map.next != tx.next_index);
-        if interrupted && !place.newest {
-            // It belongs to before the interruption, where there is no room any more.
+        let fresh = self.map.is_none() || place.fresh || interrupted;
+        if fresh && !place.newest {
+            // It belongs to what was sent before, where there is no room any more.
             return None;
         }
-        let fresh = self.map.is_none() || place.fresh || interrupted;
         if fresh {
             let (index, ts) = (tx.next_index.wrapping_sub(place.index), tx.ts_next(now, clock_hz).wrapping_sub(timestamp));
             self.map = Some(Map { index, ts, floor: place.index, next: tx.next_index });

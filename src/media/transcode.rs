@@ -4,8 +4,9 @@ use super::codec::{CodecError, Decoder, Encoded, Encoder, MAX_CONCEALED_SAMPLES,
 use crate::plan::{Codec, LegPlan};
 use crate::wire::rtp::ts_diff;
 
-/// Timestamps that jump ahead by more than this, in samples at 8,000 Hz (20 s), are a clock set anew, not a silence.
-const MAX_SILENCE_SAMPLES: i32 = 160_000;
+/// Timestamps may run ahead of the time that has passed by so many samples at 8,000 Hz (a second: what came before was late) and
+/// tell of a silence. Further ahead, they are of a clock set anew.
+const MAX_AHEAD_SAMPLES: i32 = 8_000;
 
 /// The PCM of one turn, a call of [`Transcoder::push`] and those of [`Transcoder::pop`] behind it: less than a frame that was held,
 /// filled up, a gap and a packet. It is much more than what is held from one turn to the next, which is all that a transcoder
@@ -146,16 +147,17 @@ impl Transcoder {
         };
         match usize::try_from(jump) {
             Ok(0) => {}
-            Ok(gap) if audio.missing > 0 && gap <= MAX_CONCEALED_SAMPLES => {
+            // More than the missing packets had room for is a silence, one of them in it or not.
+            Ok(gap) if gap as u64 <= audio.missing * samples as u64 && gap <= MAX_CONCEALED_SAMPLES => {
                 self.decoder.conceal(audio.payload, &mut pcm[self.held..self.held + gap])?;
                 self.held += gap;
                 self.fresh.before = Gap::Lost(gap);
             }
-            Ok(gap) if jump <= MAX_SILENCE_SAMPLES && !interrupted => {
+            Ok(gap) if !interrupted && jump <= self.passed(audio.out_ts_now).saturating_add(MAX_AHEAD_SAMPLES) => {
                 self.skip(gap, pcm);
                 self.fresh.before = Gap::Silence;
             }
-            // Back, or far ahead: the sender's clock was set anew. Ours goes on with the time that has passed.
+            // Back, or ahead of time: the sender's clock was set anew. Ours goes on with the time that has passed.
             Ok(_) | Err(_) => {
                 self.go_on_from(audio.out_ts_now, pcm);
                 self.fresh.before = Gap::Silence;
@@ -244,8 +246,13 @@ impl Transcoder {
     /// What follows is at `out_ts`, or right behind what was sent last.
     fn go_on_from(&mut self, out_ts: u32, pcm: &mut [i16]) {
         self.fill_up(pcm);
-        let ahead = ts_diff(self.out_ts.wrapping_add(self.held as u32 * self.out_scale), out_ts);
-        self.leave_out(u32::try_from(ahead).unwrap_or(0));
+        let passed = self.passed(out_ts);
+        self.leave_out(u32::try_from(passed).unwrap_or(0) * self.out_scale);
+    }
+
+    /// How many samples at 8,000 Hz `out_ts` lies behind what is held; below 0, how far it was run ahead of.
+    fn passed(&self, out_ts: u32) -> i32 {
+        ts_diff(self.out_ts.wrapping_add(self.held as u32 * self.out_scale), out_ts) / self.out_scale.cast_signed()
     }
 
     fn leave_out(&mut self, ticks: u32) {

@@ -186,6 +186,8 @@ impl Voice {
         let shape = Shape { codec: plan.codec, ptime_ms: plan.ptime_ms, ssrc: plan.tx_ssrc.0 };
         if self.shape.replace(shape) != Some(shape) {
             (self.encoder, self.clock) = (None, None);
+            // A key that is down goes on in the new clock.
+            self.event_start = timestamp;
             self.frame_samples = frame_samples(plan.codec, plan.ptime_ms);
         }
         if self.source != source {
