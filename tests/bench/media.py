@@ -7,28 +7,20 @@ alone: `media.py --table` makes them anew. BENCH_EACH may name a command that ea
 """
 import argparse, json, os, shlex, shutil, subprocess, sys, time
 
+import peers_installed
 from media_bounds import is_clean
+from peers_installed import KIT, ROOT
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 OUT = os.path.join(ROOT, "target", "bench")
-PEERS = os.path.join(ROOT, "target", "peers")
-KIT = os.path.join(ROOT, "..", "shared", "peers-kit")
 VENV = os.path.join(OUT, "venv", "bin", "python3")
 LINES = os.path.join(OUT, "media.jsonl")
 EACH = shlex.split(os.environ.get("BENCH_EACH", ""))
 
 
 def prepare():
-    if not os.path.isfile(f"{KIT}/setup.sh"):
-        sys.exit("../shared/peers-kit is missing beside the project: it brings the peers, the speech and the calls")
-    if os.geteuid() != 0:
-        sys.exit("script/bench --media needs root: the real-time class, a core for each side, a chroot for rtpengine")
+    peers_installed.prepare()
     os.makedirs(f"{OUT}/work", exist_ok=True)
-    if not os.path.isfile(f"{PEERS}/sid/usr/bin/rtpengine") or not os.path.isfile(f"{PEERS}/work/rtpload"):
-        print("installing rtpengine into target/peers (some 4 minutes) …", file=sys.stderr)
-        os.makedirs(PEERS, exist_ok=True)
-        subprocess.run(["bash", f"{KIT}/setup.sh", PEERS], check=True, stdout=subprocess.DEVNULL)
     if not os.path.isfile(VENV):
         print("installing matplotlib and pesq into target/bench/venv …", file=sys.stderr)
         if shutil.which("gcc") is None or subprocess.run([sys.executable, "-c", "import ensurepip"], stderr=subprocess.DEVNULL).returncode:

@@ -4,14 +4,11 @@ JSON line. Called by media.py with the point as JSON; ../shared/peers-kit sets t
 """
 import json, os, re, subprocess, sys, time
 
+from peers_installed import KIT, PEERS, ROOT
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-KIT = os.path.join(ROOT, "..", "shared", "peers-kit")
-PEERS = os.path.join(ROOT, "target", "peers")
 WORK = os.path.join(ROOT, "target", "bench", "work")
 LOAD = os.path.join(ROOT, "target", "release", "ringway-load")
-if not os.path.isfile(f"{KIT}/rtpengine/ng.py"):
-    sys.exit("../shared/peers-kit is missing beside the project: it brings the peers, the speech and the calls")
 sys.path[:0] = [f"{KIT}/lib", f"{KIT}/rtpengine", f"{HERE}/gateway"]
 import command, ng, peers, procs, sipcalls
 

@@ -8,14 +8,12 @@ lines of one run compare, and of them those of one rate.
 """
 import csv, json, os, subprocess, sys, time
 
+import peers_installed
+from peers_installed import KIT, PEERS as WORK
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-KIT = os.path.join(ROOT, "..", "shared", "peers-kit")
-WORK = os.path.join(ROOT, "target", "peers")
 ADDRESS = "127.0.7.30:5060"
 USERS, PASSWORD = 200, "correct-horse-battery"
-if not os.path.isfile(f"{KIT}/signalling/bench.py"):
-    sys.exit("../shared/peers-kit is missing beside the project: it brings the peers and the load")
 sys.path[:0] = [f"{KIT}/lib", f"{HERE}/gateway"]
 import command, peers, procs
 
@@ -69,9 +67,7 @@ def register(rate, secs):
 
 
 def main():
-    if not os.path.isdir(f"{WORK}/sid/usr/sbin"):
-        os.makedirs(WORK, exist_ok=True)
-        subprocess.run(["bash", f"{KIT}/setup.sh", WORK], check=True, stdout=subprocess.DEVNULL)
+    peers_installed.prepare()
     os.makedirs(f"{WORK}/work", exist_ok=True)
     points = [
         ("call, CPU-ms", "call", [("kamailio", 500), ("ringway", 500), ("kamailio", 2000), ("ringway", 2000), ("asterisk", 100)]),
