@@ -55,13 +55,14 @@ function changed(file, text, changes) {
 export class Gateway {
   /**
    * accounts: {name: number}; change: [[text in ringway.toml, what to put in its place]]; dialplan: rules of one's own;
-   * profiles: {name: change of the built-in one of that name, as for ringway.toml}; music: who is held hears this many Hz.
+   * profiles: {name: change of the built-in one of that name, as for ringway.toml}; music: who is held hears this many Hz; udpPort: of
+   * SIP over UDP, where another must know it beforehand.
    */
-  static async start({ accounts, change = [], init = [], dialplan, profiles = {}, music } = {}) {
+  static async start({ accounts, change = [], init = [], dialplan, profiles = {}, music, udpPort } = {}) {
     const gateway = new Gateway();
     gateway.dir = await mkdtemp(join(tmpdir(), 'ringway-e2e-'));
     gateway.config = join(gateway.dir, 'ringway.toml');
-    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), await freeUdpPort(), await freeUdpPortWith(1)];
+    [gateway.webPort, gateway.udpPort, gateway.webrtcPort] = [await freeTcpPort(), udpPort ?? await freeUdpPort(), await freeUdpPortWith(1)];
     // Below the ports that the system hands out by itself; each run and each gateway has a block of its own.
     const first = gateway.rtpFirst = 12_000 + ((process.pid * 7 + rtpBlock++) % 180) * 100;
     await gateway.command(['init', '--domain', DOMAIN, '--address', ADDRESS, '--web-port', gateway.webPort, '--udp-port', gateway.udpPort,
