@@ -61,7 +61,7 @@ def point(what, peer, tries=1, **more):
         print(f"{what:<9} {peer:<15} {line['mode']:<7} {line['got']:>5} calls: {line['cpu_us_per_packet']:7.2f} us a packet, "
               f"{line['calls_per_core']:6.0f} calls a core, loss {line['loss_pct']:.3f} %, p99 {line['lat_p99_ms']:.2f} ms, "
               f"audio wrong {line.get('audio_wrong', '-')}, generator {line['gen_cpu']:.2f} cores, late {line['gen_late_p99_ms']:.2f} ms, "
-              f"stolen {line.get('stolen_ms', '-')} ms", flush=True)
+              f"stood still {line.get('stood_ms', 0):.1f} ms, stolen {line.get('stolen_ms', '-')} ms", flush=True)
     return line
 
 

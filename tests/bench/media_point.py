@@ -175,9 +175,10 @@ def load(gateway, p):
         for end in spec["endpoints"]:
             end["peer"] = -2
     json.dump(spec, open(f"{WORK}/spec.json", "w"))
-    generator = f"{PEERS}/work/rtpload" if p.get("generator") == "kit" else LOAD
+    is_kits = p.get("generator") == "kit"
+    generator = f"{PEERS}/work/rtpload" if is_kits else LOAD
     loading = pinned(LOAD_CORE) + [generator, f"{WORK}/spec.json", f"{KIT}/media", "--cert", crt, "--key", key]
-    loading += ["--rate", str(p.get("rate", 100))]
+    loading += ["--rate", str(p.get("rate", 100))] + ([] if is_kits else ["--watch", PEER_CORE])
     for pid in procs.tree(gateway.process.pid):
         loading += ["--pid", str(pid)]
     with open(f"{WORK}/generator.err", "w") as err, open(f"{WORK}/generator.out", "w") as out:

@@ -24,6 +24,7 @@ mod run;
 mod setup;
 mod spec;
 mod transcode;
+mod watch;
 /// The gateway's own: a floor of the same policy.
 #[path = "../../../../src/io/worker/pace.rs"]
 mod worker_pace;
@@ -40,6 +41,7 @@ use crate::forward::Policy;
 use crate::media::{Scripts, Speech};
 use crate::net_sys::Epoll;
 use crate::spec::{Codec, OpusWish, Spec, Talk};
+use crate::watch::Watch;
 
 #[derive(Parser)]
 #[command(about = "Open-loop RTP load and meter for media gateways, and their floors")]
@@ -97,6 +99,9 @@ struct Load {
     /// The processor to run on.
     #[arg(long)]
     cpu: Option<usize>,
+    /// The gateway's processor: for how long it stands still is told.
+    #[arg(long)]
+    watch: Option<usize>,
     /// PEM certificate of all browsers (P-256).
     #[arg(long)]
     cert: Option<PathBuf>,
@@ -109,7 +114,7 @@ struct Load {
 }
 
 fn load(load: &Load) -> Result<()> {
-    let is_real_time = net_sys::claim(load.cpu);
+    let is_real_time = net_sys::claim(load.cpu, 1);
     net_sys::raise_file_limit();
     let spec = Spec::read(&load.spec)?;
     let certificate = match (&load.cert, &load.key) {
@@ -132,7 +137,7 @@ fn load(load: &Load) -> Result<()> {
     let preparing = setup::set_up(&mut endpoints, &mut epoll, certificate, load.rate, &load.pids);
     let (_connections, setup) = runtime.block_on(preparing)?;
     drop(epoll);
-    let outcome = run::run(&spec, &mut endpoints, &load.pids);
+    let outcome = run::run(&spec, &mut endpoints, &load.pids, &Watch::start(load.watch));
     println!("{}", report::report(&spec, &endpoints, &outcome, &setup, &load.pids, is_real_time)?);
     Ok(())
 }

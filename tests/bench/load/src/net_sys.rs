@@ -242,8 +242,8 @@ pub(crate) fn sleep_until(at_ns: i64) {
 }
 
 /// Binds this thread to a processor and asks for the real-time class; whether it was given.
-pub(crate) fn claim(cpu: Option<usize>) -> bool {
-    let parameters = libc::sched_param { sched_priority: 1 };
+pub(crate) fn claim(cpu: Option<usize>, priority: i32) -> bool {
+    let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: the set is plain data of ours, which the kernel reads; likewise the parameters.
     unsafe {
         if let Some(cpu) = cpu {

@@ -28,16 +28,17 @@ pub(crate) struct Interval {
     next_ns: i64,
     before: Tally,
     cpu_ns: u64,
+    stood_ms: f64,
 }
 
 impl Interval {
     pub(crate) fn every(seconds: f64, begin_ns: i64) -> Option<Self> {
         let every_ns = (seconds * 1e9) as i64;
-        (every_ns > 0).then(|| Self { every_ns, begin_ns, next_ns: begin_ns, before: Tally::default(), cpu_ns: 0 })
+        (every_ns > 0).then(|| Self { every_ns, begin_ns, next_ns: begin_ns, before: Tally::default(), cpu_ns: 0, stood_ms: 0.0 })
     }
 
     /// Writes the line if it is time. Loss is of whole intervals: what is under way at their ends evens out.
-    pub(crate) fn tell(&mut self, now: i64, tallies: &[Tally], pids: &[u32]) {
+    pub(crate) fn tell(&mut self, now: i64, tallies: &[Tally], pids: &[u32], stood_ms: f64) {
         if now < self.next_ns {
             return;
         }
@@ -55,12 +56,13 @@ impl Interval {
                 "lat_p99_ms": rounded(latency.percentile_ms(0.99)),
                 "lat_max_ms": rounded(latency.percentile_ms(1.0)),
                 "peer_cpu_cores": rounded((cpu_ns - self.cpu_ns) as f64 / self.every_ns as f64),
+                "stood_ms": rounded(stood_ms - self.stood_ms),
                 "pss_kb": process::pss_kb(pids),
                 "rss_kb": process::rss_kb(pids),
             });
             println!("{}", json!({ "interval": line }));
         }
-        (self.before, self.cpu_ns) = (sum, cpu_ns);
+        (self.before, self.cpu_ns, self.stood_ms) = (sum, cpu_ns, stood_ms);
         self.next_ns += self.every_ns;
     }
 }
@@ -201,6 +203,7 @@ pub(crate) fn report(
         "gen_cpu": rounded(outcome.own_cores()),
         "gen_real_time": is_real_time,
         "gen_refused": outcome.others.refused,
+        "stood_ms": rounded(outcome.end.stood_ms - outcome.begin.stood_ms),
         "stolen_ms": outcome.end.stolen_ms.saturating_sub(outcome.begin.stolen_ms),
     });
     all["dirs"] = directions.iter_mut().map(|(name, direction)| (name.clone(), direction.json())).collect();

@@ -9,6 +9,7 @@ use crate::pace::{FRAME_NS, Pace};
 use crate::process;
 use crate::report::Interval;
 use crate::spec::{Codec, Spec};
+use crate::watch::Watch;
 
 /// Frames are sent on this grid.
 const TICK_NS: i64 = 250_000;
@@ -31,13 +32,21 @@ pub(crate) struct Counts {
     pub(crate) cpu_ns: u64,
     pub(crate) sleeps: u64,
     pub(crate) stolen_ms: u64,
+    pub(crate) stood_ms: f64,
     own_ns: i64,
 }
 
 impl Counts {
-    fn take(pids: &[u32]) -> Self {
-        let (at_ns, own_ns) = (now_ns(), thread_cpu_ns());
-        Self { at_ns, cpu_ns: process::cpu_ns(pids), sleeps: process::sleeps(pids), stolen_ms: process::stolen_ms(), own_ns }
+    fn take(pids: &[u32], watch: &Watch) -> Self {
+        let (at_ns, own_ns, stood_ms) = (now_ns(), thread_cpu_ns(), watch.stood_ms());
+        Self {
+            at_ns,
+            cpu_ns: process::cpu_ns(pids),
+            sleeps: process::sleeps(pids),
+            stolen_ms: process::stolen_ms(),
+            stood_ms,
+            own_ns,
+        }
     }
 }
 
@@ -78,7 +87,7 @@ struct Run<'a> {
 }
 
 /// Carries it out.
-pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32]) -> Outcome {
+pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: &Watch) -> Outcome {
     let count = endpoints.len();
     let start = now_ns() + FRAME_NS;
     let after = |seconds: f64| start + (seconds * 1e9) as i64;
@@ -101,13 +110,13 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32]) -> Outc
             break;
         }
         if begin.is_none() && now >= window.start {
-            begin = Some(Counts::take(pids));
+            begin = Some(Counts::take(pids, watch));
         }
         if end.is_none() && now >= window.end {
-            end = Some(Counts::take(pids));
+            end = Some(Counts::take(pids, watch));
         }
         if let Some(interval) = &mut intervals {
-            interval.tell(now, &run.tallies, pids);
+            interval.tell(now, &run.tallies, pids, watch.stood_ms());
         }
         let mut sent = 0;
         while sent < BURST {
@@ -136,7 +145,7 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32]) -> Outc
         (0..count).for_each(|at| run.read(at));
         sleep_until(now_ns() + FRAME_NS);
     }
-    let end = end.unwrap_or_else(|| Counts::take(pids));
+    let end = end.unwrap_or_else(|| Counts::take(pids, watch));
     Outcome {
         tallies: run.tallies,
         others: run.others,
