@@ -1,12 +1,16 @@
 //! How often a worker turns while datagrams come: waking up costs it as much as carrying some does, so that it waits for a few.
 //!
 //! The first one after a silence is carried at once, and a worker that is busy half of the time never rests: enough of them come
-//! while others are carried. In between, nothing waits longer than [`LONGEST`].
+//! while others are carried. In between it waits for [`ENOUGH`], [`SHORT`] at least and [`LONG`] at most.
 
 use std::time::{Duration, Instant};
 
-/// From one turn's begin to the next one's: a sixteenth of what a packet holds.
-const LONGEST: Duration = Duration::from_micros(1_250);
+/// From one turn's begin to the next one's: a sixteenth of what a packet holds, where datagrams come fast, and an eighth.
+const SHORT: Duration = Duration::from_micros(1_250);
+const LONG: Duration = Duration::from_micros(2_500);
+
+/// Of so many, waking up is a small part of the cost.
+const ENOUGH: u32 = 32;
 
 /// To rest for less costs more than it saves.
 const SHORTEST: Duration = Duration::from_micros(200);
@@ -42,10 +46,10 @@ impl Pace {
         self.gap = (self.gap * 3 + gap) / 4;
         self.each = (self.each * 3 + now.saturating_duration_since(begin) / datagrams) / 4;
         // Where hardly another one comes, to wait is a wake-up more, not one less.
-        if self.gap * 2 > LONGEST || self.each * 2 > self.gap {
+        if self.gap * 4 > LONG || self.each * 2 > self.gap {
             return None;
         }
-        (begin + LONGEST).checked_duration_since(now).filter(|rest| *rest >= SHORTEST)
+        (begin + (self.gap * ENOUGH).clamp(SHORT, LONG)).checked_duration_since(now).filter(|rest| *rest >= SHORTEST)
     }
 }
 
@@ -82,10 +86,10 @@ mod tests {
 
     #[test]
     fn what_comes_often_waits_for_a_few_more_and_never_for_long() {
-        for (a_second, turns) in [(5_000, 800), (20_000, 800), (80_000, 800)] {
+        for (a_second, turns, most) in [(5_000, 400, LONG), (20_000, 625, SHORT * 3 / 2), (80_000, 800, SHORT)] {
             let (took, longest) = paced(a_second, Duration::from_micros(5));
             assert!((turns * 9 / 10..=turns * 11 / 10).contains(&took), "{took} turns for {a_second}");
-            assert!(longest <= LONGEST, "{longest:?}");
+            assert!(longest <= most, "{longest:?}");
         }
     }
 
