@@ -18,38 +18,47 @@ const SHORTEST: Duration = Duration::from_micros(200);
 /// A silence says that they have become rare, not how rare.
 const RAREST: Duration = Duration::from_millis(8);
 
-/// Follows how fast datagrams come, and how fast they are carried.
+/// Follows how fast datagrams come, and how fast they are carried, over the last turns: times and counts each by themselves. A mean of
+/// their ratios would believe a turn with one datagram as much as one with fifty.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When the last turn that had any began.
     begun: Instant,
-    /// The time between two of them, on the average of the last turns, and what carrying one took.
-    gap: Duration,
-    each: Duration,
+    /// What passed from turn to turn, what of it carrying took, and how many datagrams there were.
+    passed: Duration,
+    carrying: Duration,
+    datagrams: u32,
 }
+
+/// Datagrams are counted in so many parts, so that few of them fade evenly, too.
+const PARTS: u32 = 256;
+
+/// A turn's share in the mean is an eighth.
+const MEMORY: u32 = 8;
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { begun: now, gap: RAREST, each: Duration::ZERO }
+        Self { begun: now, passed: RAREST, carrying: Duration::ZERO, datagrams: PARTS }
     }
 
     /// How long to rest after a turn that began at `begin`, carried so many datagrams and ended now. While more of them wait already,
     /// there is no rest, and how many a turn had says nothing of how fast they come.
     pub(super) fn rest(&mut self, now: Instant, begin: Instant, datagrams: usize, more_wait: bool) -> Option<Duration> {
-        let datagrams = u32::try_from(datagrams).ok().filter(|count| *count > 0)?;
+        let datagrams = u32::try_from(datagrams).ok().filter(|count| (1..=u32::MAX / PARTS / MEMORY).contains(count))?;
+        let before = std::mem::replace(&mut self.begun, begin);
         if more_wait {
-            self.begun = begin;
             return None;
         }
-        let gap = (begin.saturating_duration_since(self.begun) / datagrams).min(RAREST);
-        self.begun = begin;
-        self.gap = (self.gap * 3 + gap) / 4;
-        self.each = (self.each * 3 + now.saturating_duration_since(begin) / datagrams) / 4;
+        let passed = begin.saturating_duration_since(before).min(RAREST * datagrams);
+        self.passed = (self.passed * (MEMORY - 1) + passed) / MEMORY;
+        self.carrying = (self.carrying * (MEMORY - 1) + now.saturating_duration_since(begin)) / MEMORY;
+        self.datagrams = (self.datagrams * (MEMORY - 1) + datagrams * PARTS) / MEMORY;
+        let gap = self.passed * PARTS / self.datagrams.max(1);
         // Where hardly another one comes, to wait is a wake-up more, not one less.
-        if self.gap * 4 > LONG || self.each * 2 > self.gap {
+        if gap * 4 > LONG || self.carrying * 2 > self.passed {
             return None;
         }
-        (begin + (self.gap * ENOUGH).clamp(SHORT, LONG)).checked_duration_since(now).filter(|rest| *rest >= SHORTEST)
+        (begin + (gap * ENOUGH).clamp(SHORT, LONG)).checked_duration_since(now).filter(|rest| *rest >= SHORTEST)
     }
 }
 
@@ -57,11 +66,17 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Turns in a second, and the longest that a datagram waits for one, where so many come a second, evenly, and each takes so
-    /// long to be carried.
+    /// As [`bursts`] of one: they come evenly.
     fn paced(a_second: u32, each: Duration) -> (u32, Duration) {
+        bursts(a_second, 1, each)
+    }
+
+    /// Turns in a second, and the longest that a datagram waits for one, where so many come a second, in bursts of some, and each takes
+    /// so long to be carried.
+    fn bursts(a_second: u32, burst: u32, each: Duration) -> (u32, Duration) {
         let start = Instant::now();
-        let at = |n: u32| start + Duration::from_secs(1) * n / a_second;
+        let at =
+            |n: u32| start + Duration::from_secs(1) * (n / burst * burst) / a_second + Duration::from_micros(4) * (n % burst);
         let (mut pace, mut turns, mut longest) = (Pace::new(start), 0, Duration::ZERO);
         let (mut awake, mut carried) = (start, 1);
         while carried <= 2 * a_second {
@@ -100,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn bursts_do_not_hide_that_it_is_busy() {
+        // 72 and 60 % of the time.
+        for each in [20, 17] {
+            let (_, longest) = bursts(36_000, 9, Duration::from_micros(each));
+            assert!(longest <= Duration::from_micros(200), "{longest:?}");
+        }
+    }
+
+    #[test]
     fn the_first_one_after_a_silence_is_followed_by_no_rest() {
         let start = Instant::now();
         let (mut pace, mut now) = (Pace::new(start), start);
@@ -119,6 +143,6 @@ mod tests {
         let mut pace = Pace::new(start);
         let now = start + Duration::from_millis(3);
         assert_eq!(pace.rest(now, now, 0, false), None);
-        assert_eq!((pace.begun, pace.gap), (start, RAREST));
+        assert_eq!((pace.begun, pace.passed), (start, RAREST));
     }
 }
