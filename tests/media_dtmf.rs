@@ -460,7 +460,27 @@ fn the_key_of_a_phone_that_sends_events_and_tones_at_once_comes_once() {
     assert_eq!(told, [&MediaEvent::Dtmf { leg: A, event: 5, duration_ms: 400 }]);
 }
 
-/// Noise in the shape of speech: pitches that glide, formants that move, syllables and breath.
+/// The timestamp tells one key from the next (RFC 4733 section 2.2): a new one in the middle would be another key.
+#[test]
+fn a_key_that_is_down_while_the_codec_changes_stays_one_key() {
+    for (before, after) in [(Codec::Pcmu, Codec::Opus), (Codec::Opus, Codec::Pcmu)] {
+        let mut bench = Bench::default();
+        bench.phone(B, addr(PHONE_B));
+        bench.set_path(B, to_plan(To::Events(before)), Source::Music);
+        bench.advance(Duration::from_millis(500));
+        bench.sink.clear();
+        bench.command(MediaCommand::Dtmf { leg: B, event: 5, duration_ms: 400 });
+        bench.advance(Duration::from_millis(200));
+        bench.set_path(B, to_plan(To::Events(after)), Source::Music);
+        bench.advance(Duration::from_millis(800));
+        let events = bench.sink.take_rtp().into_iter().filter(|packet| fields(packet).0 == 101);
+        let mut starts: Vec<u32> = events.map(|packet| fields(&packet).2).collect();
+        assert!(starts.len() > 20, "{}", starts.len());
+        starts.dedup();
+        assert_eq!(starts.len(), 1, "{before:?} to {after:?}");
+    }
+}
+
 /// Chromium, offered events at both clocks, takes both, and sends those at 8,000 beside Opus: of each key the three ends alone.
 /// A phone needs a beginning.
 #[test]
@@ -494,6 +514,7 @@ fn keys_come_by_the_other_clock_that_was_offered() {
     }
 }
 
+/// Noise in the shape of speech: pitches that glide, formants that move, syllables and breath.
 fn babble(seed: u64, len: usize) -> Vec<i16> {
     let mut rng = Rng::from_number(seed);
     let mut chance = move || f64::from(rng.next_u32()) / f64::from(u32::MAX);

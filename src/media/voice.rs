@@ -10,7 +10,7 @@ use super::keypad::{Beat, Keypad};
 use super::tones::DualTone;
 use super::transcode::Frame;
 use crate::plan::{Codec, DtmfWay, LegPlan, Source};
-use crate::wire::rtp::TelephoneEvent;
+use crate::wire::rtp::{TelephoneEvent, ts_diff};
 
 /// A quarter of full scale.
 const AMPLITUDE: f64 = 8_192.0;
@@ -186,8 +186,10 @@ impl Voice {
         let shape = Shape { codec: plan.codec, ptime_ms: plan.ptime_ms, ssrc: plan.tx_ssrc.0 };
         if self.shape.replace(shape) != Some(shape) {
             (self.encoder, self.clock) = (None, None);
-            // A key that is down goes on in the new clock.
-            self.event_start = timestamp;
+            // A start that lies ahead is of a clock in which nothing was sent. Any other stays: with a new one it would be another key.
+            if ts_diff(timestamp, self.event_start) > 0 {
+                self.event_start = timestamp;
+            }
             self.frame_samples = frame_samples(plan.codec, plan.ptime_ms);
         }
         if self.source != source {

@@ -8,7 +8,7 @@ alone: `media.py --table` makes them anew. BENCH_EACH may name a command that ea
 import argparse, json, os, shlex, shutil, subprocess, sys, time
 
 import peers_installed
-from media_bounds import is_clean
+from media_bounds import LATE, is_clean
 from peers_installed import KIT, ROOT
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -31,9 +31,9 @@ def prepare():
 
 REPEATS = 3
 
-# Milliseconds in a window that the machine's host may take of both cores (11,000), that the gateway's may stand still (of 5,500),
-# and that the load may be late, before the point is measured again.
-STOLEN, STOOD, LATE = 200, 5, 5
+# Milliseconds in a window that the machine's host may take of both cores (11,000), and that the gateway's may stand still (of 5,500),
+# before the point is measured again.
+STOLEN, STOOD = 200, 5
 
 
 def disturbance(line):

@@ -1,9 +1,12 @@
 """What counts: when a point is a figure at all, and when a gateway bore what it was given."""
 
+# Milliseconds (p99) that the generator may be late.
+LATE = 5
+
 
 def is_figure(line):
     """The generator itself was in time and had room; else the point says nothing of the gateway."""
-    return line.get("gen_cpu", 0) <= 0.9 and line.get("gen_late_p99_ms", 0) <= 5
+    return line.get("gen_cpu", 0) <= 0.9 and line.get("gen_late_p99_ms", 0) <= LATE
 
 
 def is_clean(line):

@@ -1,34 +1,23 @@
 //! How often a worker turns while datagrams come: waking up costs it as much as carrying some does, so that it waits for a few.
 //!
 //! The first one after a silence is carried at once, and a worker that is busy half of the time never rests: enough of them come
-//! while others are carried. In between it waits for [`ENOUGH`], [`SHORT`] at least and [`LONG`] at most.
+//! while others are carried. In between it waits for [`ENOUGH`], [`SHORTEST_TURN`] at least and [`LONGEST_TURN`] at most.
 
 use std::time::{Duration, Instant};
 
-/// From one turn's begin to the next one's: a sixteenth of what a packet holds, where datagrams come fast, and an eighth.
-const SHORT: Duration = Duration::from_micros(1_250);
-const LONG: Duration = Duration::from_micros(2_500);
+/// From one turn's begin to the next one's where datagrams come fast: a sixteenth of what a packet holds.
+const SHORTEST_TURN: Duration = Duration::from_micros(1_250);
+/// And where they come slowly.
+const LONGEST_TURN: Duration = Duration::from_micros(2_500);
 
 /// Of so many, waking up is a small part of the cost.
 const ENOUGH: u32 = 32;
 
 /// To rest for less costs more than it saves.
-const SHORTEST: Duration = Duration::from_micros(200);
+const SHORTEST_REST: Duration = Duration::from_micros(200);
 
-/// A silence says that they have become rare, not how rare.
+/// Nothing for so long is a silence: what was known before it says nothing any more.
 const RAREST: Duration = Duration::from_millis(8);
-
-/// Follows how fast datagrams come, and how fast they are carried, over the last turns: times and counts each by themselves. A mean of
-/// their ratios would believe a turn with one datagram as much as one with fifty.
-#[derive(Debug)]
-pub(super) struct Pace {
-    /// When the last turn that had any began.
-    begun: Instant,
-    /// What passed from turn to turn, what of it carrying took, and how many datagrams there were.
-    passed: Duration,
-    carrying: Duration,
-    datagrams: u32,
-}
 
 /// Datagrams are counted in so many parts, so that few of them fade evenly, too.
 const PARTS: u32 = 256;
@@ -36,9 +25,21 @@ const PARTS: u32 = 256;
 /// A turn's share in the mean is an eighth.
 const MEMORY: u32 = 8;
 
+/// Follows how fast datagrams come, and how fast they are carried, over the last turns: times and counts each by themselves. A mean of
+/// their ratios would believe a turn with one datagram as much as one with fifty.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// When the last turn that had any began.
+    begun: Instant,
+    /// What passed from turn to turn, what of it carrying took, and how many datagrams there were, in [`PARTS`].
+    passed: Duration,
+    carrying: Duration,
+    parts: u32,
+}
+
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { begun: now, passed: RAREST, carrying: Duration::ZERO, datagrams: PARTS }
+        Self { begun: now, passed: RAREST, carrying: Duration::ZERO, parts: PARTS }
     }
 
     /// How long to rest after a turn that began at `begin`, carried so many datagrams and ended now. While more of them wait already,
@@ -49,16 +50,22 @@ impl Pace {
         if more_wait {
             return None;
         }
-        let passed = begin.saturating_duration_since(before).min(RAREST * datagrams);
-        self.passed = (self.passed * (MEMORY - 1) + passed) / MEMORY;
-        self.carrying = (self.carrying * (MEMORY - 1) + now.saturating_duration_since(begin)) / MEMORY;
-        self.datagrams = (self.datagrams * (MEMORY - 1) + datagrams * PARTS) / MEMORY;
-        let gap = self.passed * PARTS / self.datagrams.max(1);
-        // Where hardly another one comes, to wait is a wake-up more, not one less.
-        if gap * 4 > LONG || self.carrying * 2 > self.passed {
+        let passed = begin.saturating_duration_since(before);
+        if passed >= RAREST {
+            *self = Self::new(begin);
             return None;
         }
-        (begin + (gap * ENOUGH).clamp(SHORT, LONG)).checked_duration_since(now).filter(|rest| *rest >= SHORTEST)
+        self.passed = (self.passed * (MEMORY - 1) + passed) / MEMORY;
+        self.carrying = (self.carrying * (MEMORY - 1) + now.saturating_duration_since(begin)) / MEMORY;
+        self.parts = (self.parts * (MEMORY - 1) + datagrams * PARTS) / MEMORY;
+        let gap = self.passed * PARTS / self.parts.max(1);
+        // Where hardly another one comes, to wait is a wake-up more, not one less.
+        if gap * 4 > LONGEST_TURN || self.carrying * 2 > self.passed {
+            return None;
+        }
+        (begin + (gap * ENOUGH).clamp(SHORTEST_TURN, LONGEST_TURN))
+            .checked_duration_since(now)
+            .filter(|rest| *rest >= SHORTEST_REST)
     }
 }
 
@@ -101,7 +108,9 @@ mod tests {
 
     #[test]
     fn what_comes_often_waits_for_a_few_more_and_never_for_long() {
-        for (a_second, turns, most) in [(5_000, 400, LONG), (20_000, 625, SHORT * 3 / 2), (80_000, 800, SHORT)] {
+        for (a_second, turns, most) in
+            [(5_000, 400, LONGEST_TURN), (20_000, 625, SHORTEST_TURN * 3 / 2), (80_000, 800, SHORTEST_TURN)]
+        {
             let (took, longest) = paced(a_second, Duration::from_micros(5));
             assert!((turns * 9 / 10..=turns * 11 / 10).contains(&took), "{took} turns for {a_second}");
             assert!(longest <= most, "{longest:?}");
@@ -125,16 +134,18 @@ mod tests {
 
     #[test]
     fn the_first_one_after_a_silence_is_followed_by_no_rest() {
-        let start = Instant::now();
-        let (mut pace, mut now) = (Pace::new(start), start);
-        for _ in 0..100 {
-            now += Duration::from_micros(100);
-            pace.rest(now, now, 1, false);
+        for datagrams in [1, 12] {
+            let start = Instant::now();
+            let (mut pace, mut now) = (Pace::new(start), start);
+            for _ in 0..100 {
+                now += Duration::from_micros(100) * datagrams;
+                pace.rest(now, now, datagrams as usize, false);
+            }
+            assert!(pace.rest(now, now, 1, false).is_some());
+            assert_eq!(pace.rest(now, now, 128, true), None, "while more wait");
+            now += Duration::from_secs(5);
+            assert_eq!(pace.rest(now, now, 1, false), None);
         }
-        assert!(pace.rest(now, now, 1, false).is_some());
-        assert_eq!(pace.rest(now, now, 128, true), None, "while more wait");
-        now += Duration::from_secs(5);
-        assert_eq!(pace.rest(now, now, 1, false), None);
     }
 
     #[test]
