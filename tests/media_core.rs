@@ -259,10 +259,27 @@ fn an_idle_browser_leg_wakes_seldom() {
     while let Some((at, _)) = bench.core.poll_timeout().filter(|(at, _)| *at < end.mono) {
         bench.advance(at.saturating_duration_since(bench.now.mono));
         bench.check(&peer, peer.addr, true);
+        bench.core.handle_timeout(bench.now, &mut bench.sink);
         bench.sink.clear();
         wakes += 1;
     }
     assert!(wakes < 50, "{wakes} wake-ups in a minute");
+}
+
+#[test]
+fn nobody_wakes_up_for_what_was_put_off() {
+    let mut bench = Bench::default();
+    // The last flight of the handshake would have been due to be sent again, had it not been heard.
+    let peer = bench.browser(A, addr("203.0.113.1:5"));
+    let soon = bench.now.after(Duration::from_secs(4));
+    bench.core.handle_timeout(bench.now, &mut bench.sink);
+    while let Some((at, what)) = bench.core.poll_timeout().filter(|(at, _)| *at < soon.mono) {
+        bench.sink.clear();
+        bench.advance(at.saturating_duration_since(bench.now.mono));
+        assert!(bench.sink.sent().count() > 0, "woken up for {what}, and nothing to say");
+        bench.check(&peer, peer.addr, true);
+        bench.core.handle_timeout(bench.now, &mut bench.sink);
+    }
 }
 
 #[test]

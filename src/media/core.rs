@@ -357,16 +357,22 @@ impl Core {
         leg.home().filter(|home| *home != self.worker).map(|home| (leg.id, home))
     }
 
-    /// Does whatever is due at `now`.
+    /// Does whatever is due at `now`. What was put off since it was armed is armed anew, so that nobody wakes up for it.
     pub fn handle_timeout(&mut self, now: Now, sink: &mut dyn Sink) {
         while let Some(Reverse((at, key))) = self.deadlines.peek().copied() {
-            if at > now.mono {
+            let seat = self.seats.get_mut(key).filter(|seat| seat.is_armed_for(at));
+            let is_due = at <= now.mono;
+            if !is_due && seat.as_ref().is_some_and(|seat| seat.poll_timeout().is_some_and(|(next, _)| next <= at)) {
                 break;
             }
             self.deadlines.pop();
-            let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.is_armed_for(at)) else { continue };
+            let Some(seat) = seat else { continue };
             seat.armed = None;
-            self.step(now, key, sink, |seat, hearer, sink| seat.handle_timeout(now, hearer, sink));
+            if is_due {
+                self.step(now, key, sink, |seat, hearer, sink| seat.handle_timeout(now, hearer, sink));
+            } else {
+                self.arm(now, key);
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! A few seconds after the handshake little is kept of the connection (`settled`): it carries nothing but its own end.
 
+mod key;
 mod settled;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use dimpl::certificate::{calculate_fingerprint, generate_self_signed_certificate
 use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
 use smallvec::{SmallVec, smallvec};
 
+use self::key::GatewayKey;
 use self::settled::{Secret, Settled, noting, with_notes};
 use super::srtp::{MasterKeys, Profile, SrtpRx, SrtpTx};
 use crate::plan::{DtlsRole, LegFailure};
@@ -71,7 +73,8 @@ impl DtlsIdentity {
     /// Names the step that failed.
     pub fn generate() -> Result<Self, IdentityError> {
         let certificate = generate_self_signed_certificate().map_err(|_| IdentityError::Generation)?;
-        let config = with_notes(dimpl::Config::builder())
+        let key = GatewayKey::parse(&certificate.private_key).ok_or(IdentityError::Generation)?;
+        let config = with_notes(dimpl::Config::builder(), key)
             .use_server_cookie(false) // ICE has proven the address
             .require_client_certificate(true)
             .flight_start_rto(FIRST_RETRANSMISSION)

@@ -1,5 +1,5 @@
-//! Instructions that one packet costs on each path of the core, held against `instructions.golden`: a slower hot path shows in
-//! review, on a busy machine too. `script/bench --instructions` compares, `script/bench --instructions --bless` writes anew.
+//! Instructions that one packet costs on each path of the core, and a browser's leg until it has its keys, held against
+//! `instructions.golden`: what became slower shows in review, on a busy machine too. `script/bench --instructions` compares, `script/bench --instructions --bless` writes anew.
 //!
 //! It runs itself under valgrind, once for each path; what is counted are the calls inside [`counted`], set-up is not. Built as
 //! the tests are (`cargo test --bench instructions`), so that nothing need be compiled for it but this file: libopus, AES and
@@ -11,15 +11,16 @@ mod audio;
 mod media_peer;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use audio::{rtp, voice};
-use media_peer::{A, B, Bench, RTP, SHARED, addr, plan};
+use media_peer::{A, B, Bench, PWD, Peer, RTP, SHARED, addr, plan};
 use ringway::media::codec::{OpusEncoder, encode_ulaw};
 use ringway::media::srtp::{Profile, SrtpRx, SrtpTx};
 use ringway::media::{Pair, SocketId};
-use ringway::plan::Codec;
+use ringway::plan::{Codec, LegId, LegOpen, MediaCommand, MediaEvent};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructions.golden");
 const BLESS: &str = "script/bench --instructions --bless";
@@ -31,8 +32,13 @@ const PLAY: f64 = 5.0;
 const WARM: usize = 50;
 /// Frames that count.
 const FRAMES: usize = 210;
+/// Legs that are set up.
+const LEGS: usize = 20;
 
-const PATHS: [(&str, fn()); 10] = [
+const SET_UP: &str = "set-up of a browser's leg, ICE and DTLS 1.3";
+
+const PATHS: [(&str, fn()); 11] = [
+    (SET_UP, set_up),
     ("rewritten, RTP to RTP", || rewritten(false, false)),
     ("rewritten, RTP to RTP on a shared port", rewritten_on_a_shared_port),
     ("rewritten, SRTP to RTP", || rewritten(true, false)),
@@ -63,7 +69,7 @@ fn spoken(n: usize) -> Vec<i16> {
 /// A bench with a browser [`A`] where either is one, a phone or two.
 struct Call {
     bench: Bench,
-    browser: Option<media_peer::Peer>,
+    browser: Option<Peer>,
     phone: SocketId,
 }
 
@@ -105,6 +111,30 @@ impl Call {
         let counters = self.bench.core.counters(if from_browser { A } else { B }).unwrap();
         assert_eq!(counters.rx, (WARM + FRAMES) as u64);
         assert_eq!(counters.dropped_total(), 0);
+    }
+}
+
+/// All that a browser's leg takes until it has its keys; what the browser takes is not counted.
+fn set_up() {
+    let mut bench = Bench::with(|config| config.max_legs = LEGS);
+    for n in 0..LEGS {
+        let (ours, theirs) = (format!("gate{n}"), format!("peer{n}"));
+        let mut peer = Peer::new(bench.now.mono, SocketAddr::new(addr(BROWSER).ip(), 10_000 + n as u16));
+        let (leg, remote, check) = (LegId(n as u64), peer.remote_of(&theirs), peer.check_of(&format!("{ours}:{theirs}"), true));
+        let how = LegOpen::WebRtc { ice_ufrag: ours, ice_pwd: PWD.into() };
+        counted(|| {
+            bench.command(MediaCommand::Open { leg, how, beside: None });
+            bench.set_remote(leg, remote);
+            bench.datagram(SHARED, peer.addr, &check);
+        });
+        bench.sink.clear();
+        while !peer.has_keys() || bench.sink.sent().count() > 0 {
+            bench.sink.take().iter().for_each(|(_, packet)| peer.hear(packet));
+            for packet in peer.say(bench.now.mono) {
+                counted(|| bench.datagram(SHARED, peer.addr, &packet));
+            }
+        }
+        assert!(bench.sink.events.contains(&MediaEvent::Connected { leg }), "{:?}", bench.sink.events);
     }
 }
 
@@ -204,7 +234,8 @@ fn measure() -> Result<(String, Figures), String> {
     for (path, _) in PATHS {
         let (machine, count) = under_valgrind(path)?;
         seen = machine;
-        found.push((path, count / FRAMES as u64));
+        let counted = if path == SET_UP { LEGS } else { FRAMES };
+        found.push((path, count / counted as u64));
     }
     Ok((seen, found))
 }

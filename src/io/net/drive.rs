@@ -3,7 +3,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::udp::Datagram;
 use super::{NetEvent, QUEUE, UdpSockets};
@@ -24,8 +24,9 @@ const MAX_GATHERED: usize = 4_096;
 const AT_ONCE: usize = 256;
 /// A datagram of so many bytes or fewer keeps a NAT open and says nothing.
 const KEEP_ALIVE: usize = 4;
-/// A turn begins no sooner than this after the last one. Under load a turn then finds several things to do: going to sleep and
-/// waking up, here and in the threads that are told of it, would cost more than what is done in between.
+/// A turn begins no sooner than this after the last one's end: what comes alone is done at once, and under load a turn finds several
+/// things to do. Going to sleep and waking up, here and in the threads that are told of it, would cost more than what is done in
+/// between.
 const PACE: Duration = Duration::from_millis(1);
 /// How long calls may take to end when the gateway stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -87,6 +88,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
         write_at: None,
         out: Vec::new(),
     };
+    let mut next_turn = tokio::time::Instant::now();
     loop {
         let deadline = running.engine.poll_timeout().map(|(at, _)| at).into_iter().chain(running.write_at).min();
         let timer = async {
@@ -103,6 +105,9 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
             () = timer => running.on_timeout(),
             Some(event) = events.recv() => running.on_event(event),
             () = running.udp.readable() => {}
+        }
+        if tokio::time::Instant::now() < next_turn {
+            sleep_until(next_turn).await;
         }
         for _ in 0..AT_ONCE {
             let mut idle = true;
@@ -129,7 +134,7 @@ pub async fn drive(driver: Driver, mut stop: oneshot::Receiver<()>) {
         }
         running.worker.wake();
         running.gather();
-        sleep(PACE).await;
+        next_turn = tokio::time::Instant::now() + PACE;
     }
     running.input(Input::ShutDown);
     running.worker.wake();

@@ -18,6 +18,7 @@ use dimpl::crypto::{
 };
 use dimpl::{ConfigBuilder, CryptoError};
 
+use super::key::GatewayKey;
 use crate::plan::DtlsRole;
 
 /// AES-GCM alone, which no browser lacks: the hash then says which.
@@ -59,10 +60,10 @@ pub(super) fn noting<T>(role: DtlsRole, step: impl FnOnce() -> T) -> (T, Option<
     (done, NOTED.take()[index(role)])
 }
 
-/// Has handshakes run so that [`noting`] works.
-pub(super) fn with_notes(config: ConfigBuilder) -> ConfigBuilder {
+/// Has handshakes run with `key`, and so that [`noting`] works.
+pub(super) fn with_notes(config: ConfigBuilder, key: &'static GatewayKey) -> ConfigBuilder {
     config
-        .with_crypto_provider(CryptoProvider { hmac_provider: &NotingHmac, ..default_provider() })
+        .with_crypto_provider(CryptoProvider { hmac_provider: &NotingHmac, key_provider: key, ..default_provider() })
         .dtls12_cipher_suites(&SUITES_12)
         .dtls13_cipher_suites(&SUITES_13)
 }
