@@ -60,7 +60,7 @@ impl Pace {
         self.parts = (self.parts * (MEMORY - 1) + datagrams * PARTS) / MEMORY;
         let gap = self.passed * PARTS / self.parts.max(1);
         // Where hardly another one comes, to wait is a wake-up more, not one less.
-        if gap * 4 > LONGEST_TURN || self.carrying * 2 > self.passed {
+        if gap * 2 > LONGEST_TURN || self.carrying * 2 > self.passed {
             return None;
         }
         (begin + (gap * ENOUGH).clamp(SHORTEST_TURN, LONGEST_TURN))
@@ -103,14 +103,17 @@ mod tests {
     #[test]
     fn what_comes_rarely_is_carried_at_once() {
         assert_eq!(paced(100, Duration::ZERO), (100, Duration::ZERO));
-        assert_eq!(paced(1_000, Duration::ZERO), (1_000, Duration::ZERO));
+        assert_eq!(paced(700, Duration::ZERO), (700, Duration::ZERO));
     }
 
     #[test]
     fn what_comes_often_waits_for_a_few_more_and_never_for_long() {
-        for (a_second, turns, most) in
-            [(5_000, 400, LONGEST_TURN), (20_000, 625, SHORTEST_TURN * 3 / 2), (80_000, 800, SHORTEST_TURN)]
-        {
+        for (a_second, turns, most) in [
+            (1_000, 400, LONGEST_TURN),
+            (5_000, 400, LONGEST_TURN),
+            (20_000, 625, SHORTEST_TURN * 3 / 2),
+            (80_000, 800, SHORTEST_TURN),
+        ] {
             let (took, longest) = paced(a_second, Duration::from_micros(5));
             assert!((turns * 9 / 10..=turns * 11 / 10).contains(&took), "{took} turns for {a_second}");
             assert!(longest <= most, "{longest:?}");
