@@ -93,9 +93,9 @@
 //! - **A UDP port a media worker**, not one for all: the kernel hands each packet to the worker that has its leg, and only legs
 //!   that moved since have theirs passed on between workers. Legs that hear each other are always one worker's; signalling
 //!   knows of no workers, it says what is heard, and whoever must move for that moves without a gap (`io/worker/moves.rs`).
-//! - **The engine turns once a millisecond** (`io/net/drive.rs`) and finds what has come since: going to sleep and waking up for
-//!   each message cost more than the message. A media worker that is idle half of the time waits, too: 1.25 to 2.5 ms from turn to turn
-//!   (`io/worker/pace.rs`).
+//! - **The engine turns once a millisecond at most** (`io/net/drive.rs`) and finds what has come since: going to sleep and waking up
+//!   for each message cost more than the message. What comes alone is done at once. A media worker that is idle half of the time
+//!   waits, too: 1.25 to 2.5 ms from turn to turn (`io/worker/pace.rs`).
 //! - **Ports rest with their sockets open** (`io/worker/outbox.rs`): making four sockets was a seventh of what a call cost.
 //! - **Encoding follows need**: a direction in which nobody speaks is not encoded (`media/codec/pause.rs`), FEC is made for the
 //!   loss that the far side reports, and a browser is asked for no more than a phone hears. As long as nothing is lost a
