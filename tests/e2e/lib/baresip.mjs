@@ -3,7 +3,7 @@ import { access, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promi
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ADDRESS, DOMAIN, freeTcpPort, freeUdpPort, passwordOf } from './gateway.mjs';
+import { ADDRESS, DOMAIN, controlPort, freeUdpPort, passwordOf } from './gateway.mjs';
 import { Child, delay, until } from './process.mjs';
 import { keysWav, readWav, toneWav } from './tone.mjs';
 
@@ -38,7 +38,7 @@ export class Baresip {
 
   async #launch(gateway, { keys, codec, seconds, register }) {
     this.dir = await mkdtemp(join(tmpdir(), 'ringway-baresip-'));
-    const [control, sip] = [await freeTcpPort(), await freeUdpPort()];
+    const [control, sip] = [await controlPort(), await freeUdpPort()];
     await writeFile(join(this.dir, 'tone.wav'), keys ? keysWav(keys, 8000, seconds, 1_500) : toneWav(this.hz, 8000, seconds));
     await writeFile(join(this.dir, 'config'), [
       `module_path ${await modulePath()}`,

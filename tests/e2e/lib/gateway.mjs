@@ -22,10 +22,25 @@ export const ADDRESS = (() => {
 export const passwordOf = name => `${name}-secret-1`;
 
 const free = make => new Promise((resolve, reject) => make(resolve, reject));
-export const freeTcpPort = () => free((resolve, reject) => {
+const tcpPort = (wanted, address) => free((resolve, reject) => {
   const server = createServer().on('error', reject);
-  server.listen(0, ADDRESS, () => { const { port } = server.address(); server.close(() => resolve(port)); });
+  server.listen(wanted, address, () => { const { port } = server.address(); server.close(() => resolve(port)); });
 });
+export const freeTcpPort = () => tcpPort(0, ADDRESS);
+
+let controlPorts = 0;
+
+/**
+ * A port for a phone to be told what to do at, on the loopback: no other phone of this run is given it, and the system hands none of
+ * these out by itself. Whoever connects to a port that its own phone could not have takes another one's phone over.
+ */
+export async function controlPort() {
+  for (;;) {
+    const port = await tcpPort(30_000 + (process.pid * 41 + controlPorts++) % 2_700, '127.0.0.1').catch(() => null);
+    if (port) return port;
+  }
+}
+
 export const freeUdpPort = () => free((resolve, reject) => {
   const socket = createSocket('udp4').on('error', reject);
   socket.bind(0, ADDRESS, () => { const { port } = socket.address(); socket.close(() => resolve(port)); });
