@@ -1,5 +1,6 @@
 //! Instructions that one packet costs on each path of the core, and a browser's leg until it has its keys, held against
-//! `instructions.golden`: what became slower shows in review, on a busy machine too. `script/bench --instructions` compares, `script/bench --instructions --bless` writes anew.
+//! `instructions.golden`: what became slower shows in review, on a busy machine too. `script/bench --instructions` compares,
+//! `script/bench --instructions --bless` writes anew.
 //!
 //! It runs itself under valgrind, once for each path; what is counted are the calls inside [`counted`], set-up is not. Built as
 //! the tests are (`cargo test --bench instructions`), so that nothing need be compiled for it but this file: libopus, AES and

@@ -18,11 +18,9 @@ class Lines:
         default = {"talk": "always"}
         return [line for line in self.all if all(line.get(name, default.get(name)) == value for name, value in wanted.items())]
 
-    def values(self, figure, **wanted):
-        return [line[figure] for line in self.of(**wanted) if line.get(figure) is not None and is_figure(line)]
-
     def median(self, figure, **wanted):
-        return median(self.values(figure, **wanted))
+        values = [line[figure] for line in self.of(**wanted) if line.get(figure) is not None and is_figure(line)]
+        return statistics.median(values) if values else None
 
     def counts(self, **wanted):
         return sorted({line["calls"] for line in self.of(**wanted)})
@@ -36,18 +34,6 @@ def ratio(a, b):
     return None if not a or not b else a / b
 
 
-def median(values):
-    return statistics.median(values) if values else None
-
-
-def paired(a, b):
-    """Of two lists of values, the median of the ratios repeat by repeat: two points of one repeat are half a minute apart, and the
-    machine's speed changes less between them than from one repeat to the next. Where one list is longer, the medians' ratio."""
-    if not a or not b:
-        return None
-    return median([x / y for x, y in zip(a, b)]) if len(a) == len(b) else median(a) / median(b)
-
-
 def verdict(*checks):
     """Each a value and what it must not exceed; nothing is said of what was not measured."""
     known = [value <= bound for value, bound in checks if value is not None]
@@ -56,27 +42,26 @@ def verdict(*checks):
 
 def relay(lines, mode, name, floor):
     for calls in lines.counts(what="load", mode=mode, peer="ringway"):
-        us = lambda peer: lines.values("cpu_us_per_packet", what="load", mode=mode, peer=peer, calls=calls)
-        ours, theirs, bare = us("ringway"), us("rtpengine"), us(POLICY) if floor else []
-        a, b = paired(ours, theirs), paired(ours, bare)
+        us = lambda peer: lines.median("cpu_us_per_packet", what="load", mode=mode, peer=peer, calls=calls)
+        ours, theirs, bare = us("ringway"), us("rtpengine"), us(POLICY) if floor else None
+        a, b = ratio(ours, theirs), ratio(ours, bare)
         target = "≤ 0.5 x rtpengine" + (", ≤ 1.15 x floor" if floor else "")
-        yield [f"{name}, {calls} calls, µs a packet", target, *(shown(median(all)) for all in (ours, theirs, bare)), shown(a), shown(b),
+        yield [f"{name}, {calls} calls, µs a packet", target, shown(ours), shown(theirs), shown(bare), shown(a), shown(b),
                verdict((a, 0.5), (b, 1.15))]
 
 
 def transcoding(lines):
-    ms = lambda peer, talk, calls: lines.values("cpu_ms_per_call_s", what="load", mode="webrtc", peer=peer, talk=talk, calls=calls)
-    floor = lambda talk: [us * 50 / 1000 for us in lines.values("pair_us", what="opus", talk=talk)]
+    ms = lambda peer, talk, calls: lines.median("cpu_ms_per_call_s", what="load", mode="webrtc", peer=peer, talk=talk, calls=calls)
+    floor = lambda talk: (lambda us: us and us * 50 / 1000)(lines.median("pair_us", what="opus", talk=talk))
     for calls in lines.counts(what="load", mode="webrtc", peer="ringway"):
         ours, theirs, bare = ms("ringway", "always", calls), ms("rtpengine", "always", calls), floor("always")
-        a, b = paired(ours, theirs), paired(ours, bare)
+        a, b = ratio(ours, theirs), ratio(ours, bare)
         yield [f"Opus DTLS-SRTP <-> G.711, both speak, {calls} calls, CPU-ms a call-second", "≤ 0.4 x rtpengine, ≤ 1.15 x libopus",
-               *(shown(median(all)) for all in (ours, theirs, bare)), shown(a), shown(b), verdict((a, 0.4), (b, 1.15))]
+               shown(ours), shown(theirs), shown(bare), shown(a), shown(b), verdict((a, 0.4), (b, 1.15))]
         turns, theirs, bare = ms("ringway", "turns", calls), ms("rtpengine", "turns", calls), floor("turns")
-        c = paired(turns, ours)
-        yield [f"the same, one at a time, {calls} calls", f"≤ 0.65 x the row above (is {shown(c)})",
-               *(shown(median(all)) for all in (turns, theirs, bare)), shown(paired(turns, theirs)), shown(paired(turns, bare)),
-               verdict((c, 0.65))]
+        c = ratio(turns, ours)
+        yield [f"the same, one at a time, {calls} calls", f"≤ 0.65 x the row above (is {shown(c)})", shown(turns), shown(theirs), shown(bare),
+               shown(ratio(turns, theirs)), shown(ratio(turns, bare)), verdict((c, 0.65))]
 
 
 def capacity(lines):
@@ -144,12 +129,11 @@ def setting_up(lines):
 
 
 def growth(lines):
-    costs = [(calls, lines.values("cpu_ms_per_call_s", what="growth", calls=calls)) for calls in lines.counts(what="growth")]
-    costs = [(calls, all) for calls, all in costs if all]
+    costs = [(calls, lines.median("cpu_ms_per_call_s", what="growth", calls=calls)) for calls in lines.counts(what="growth")]
     if costs:
-        rise = max((paired(b, a) for (_, a), (_, b) in zip(costs, costs[1:])), default=0)
+        rise = max((b[1] / a[1] for a, b in zip(costs, costs[1:])), default=0)
         yield ["relay, CPU-ms a call-second at " + ", ".join(str(calls) for calls, _ in costs) + " calls", "never rises",
-               ", ".join(shown(median(all), 3) for _, all in costs), "-", "-", "-", "-", verdict((rise, 1.0))]
+               ", ".join(shown(cost, 3) for _, cost in costs), "-", "-", "-", "-", verdict((rise, 1.0))]
     cores = lines.median("cores", what="idle")
     if cores is not None:
         yield ["idle, cores", "asleep (< 0.001)", shown(cores, 5), "-", "-", "-", "-", verdict((cores, 0.001))]

@@ -8,8 +8,8 @@ const QUIET: u32 = 10_737;
 /// A frame is silent up to so many times the background: 9 dB.
 const ABOVE_BACKGROUND: u32 = 8;
 
-/// And up to this much whatever the background: -76 dBov, the noise of G.711's own steps. So little says nothing of the background
-/// either: who mutes a phone, or speaks on one that leaves out what is between words, is still in the same room.
+/// And up to this much whatever the background: -76 dBov, the noise of G.711's own steps. So little says nothing of a background that
+/// is known: who mutes a phone, or speaks on one that leaves out what is between words, is still in the same room.
 const STEPS: u32 = 25;
 
 /// Speech ends softly: silence counts from here on, in samples (200 ms, as libopus does).
@@ -53,7 +53,7 @@ impl Pause {
     pub(super) fn next(&mut self, pcm: &[i16]) -> Say {
         let sum: u64 = pcm.iter().map(|sample| u64::from(sample.unsigned_abs()).pow(2)).sum();
         let level = u32::try_from(sum / pcm.len().max(1) as u64).unwrap_or(u32::MAX);
-        if level > STEPS {
+        if level > STEPS || self.background == QUIET {
             self.background = level.min(self.background + self.background / 256 + 1).min(QUIET);
         }
         let silent = level <= QUIET && level <= self.background.saturating_mul(ABOVE_BACKGROUND).max(STEPS);
@@ -131,9 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn a_background_that_grows_is_learned() {
+    fn digital_silence_pauses_and_a_background_that_grows_is_learned() {
         let mut pause = Pause::default();
-        said(&mut pause, 6, 30);
+        said(&mut pause, 0, 30);
+        assert_eq!(count(&said(&mut pause, 0, 100), Say::Nothing), 90);
         assert_eq!(said(&mut pause, 60, 1), [Say::Onset]);
         // 22 dB within half a minute.
         assert!(count(&said(&mut pause, 60, 2_000)[1_700..], Say::Nothing) > 250);
