@@ -19,7 +19,7 @@ use allocator::held;
 use audio::rtp;
 use media_peer::{Bench, PWD, Peer, SHARED, TestSink, plan};
 use ringway::media::codec::OpusEncoder;
-use ringway::plan::{Codec, LegId, LegOpen, MediaCommand, MediaEvent, Source};
+use ringway::plan::{Codec, DtmfWay, LegId, LegOpen, LegPlan, MediaCommand, MediaEvent, Source};
 
 /// What a relayed call weighs at most, and a transcoded one besides the state of libopus.
 const MOST: isize = 12 * 1_024;
@@ -46,8 +46,9 @@ fn browser(bench: &mut Bench, leg: LegId) -> Peer {
     peer
 }
 
-/// Bytes that a core with room for so many calls holds once all of them have spoken both ways, and a while has passed.
-fn weight_of(calls: isize, with_browser: bool, codec: (Codec, u8)) -> isize {
+/// Bytes that a core with room for so many calls holds once all of them have spoken both ways, and a while has passed. `keys` is how
+/// the first of a call's far sides is sent keys.
+fn weight_of(calls: isize, with_browser: bool, codec: (Codec, u8), keys: DtmfWay) -> isize {
     let mut frame = [0; 400];
     let mut len = OpusEncoder::new().unwrap().encode(&[0; 160], &mut frame).unwrap();
     if codec.0 != Codec::Opus {
@@ -60,7 +61,7 @@ fn weight_of(calls: isize, with_browser: bool, codec: (Codec, u8)) -> isize {
         let mut peer = with_browser.then(|| browser(&mut bench, a));
         let a_socket = if with_browser { SHARED } else { bench.phone(a, far_side(a)) };
         let b_socket = bench.phone(b, far_side(b));
-        bench.set_path(a, plan(codec.0, codec.1, 1), Source::Leg(b));
+        bench.set_path(a, LegPlan { dtmf_tx: keys, ..plan(codec.0, codec.1, 1) }, Source::Leg(b));
         bench.set_path(b, plan(Codec::Pcmu, 0, 2), Source::Leg(a));
         for n in 0..10u16 {
             let packet = rtp(codec.1, n == 0, n, u32::from(n) * codec.0.clock_hz() / 50, 7, &frame[..len]);
@@ -86,17 +87,19 @@ fn weight_of(calls: isize, with_browser: bool, codec: (Codec, u8)) -> isize {
 }
 
 /// What one call more weighs.
-fn weight_of_a_call(with_browser: bool, codec: (Codec, u8)) -> isize {
+fn weight_of_a_call(with_browser: bool, codec: (Codec, u8), keys: DtmfWay) -> isize {
     let (few, many) = (20, 60);
-    (weight_of(many, with_browser, codec) - weight_of(few, with_browser, codec)) / (many - few)
+    (weight_of(many, with_browser, codec, keys) - weight_of(few, with_browser, codec, keys)) / (many - few)
 }
 
 /// Holds a call between phones and one of a browser to the same limit, in bytes.
 fn weighs_less(name: &str, codec: (Codec, u8), most: isize) {
     for (legs, with_browser) in [("RTP and RTP", false), ("SRTP and RTP", true)] {
-        let weight = weight_of_a_call(with_browser, codec);
-        println!("a {name} call, {legs}: {weight} bytes of {most}");
-        assert!(weight < most, "a {name} call, {legs}: {weight} bytes of {most}");
+        for keys in [DtmfWay::Events, DtmfWay::Tones] {
+            let weight = weight_of_a_call(with_browser, codec, keys);
+            println!("a {name} call, {legs}, keys as {keys:?}: {weight} bytes of {most}");
+            assert!(weight < most, "a {name} call, {legs}, keys as {keys:?}: {weight} bytes of {most}");
+        }
     }
 }
 

@@ -135,6 +135,12 @@ impl Flow {
         Self { target, plans: Some((*from, *to)), carrier, ear: EventEar::default() }
     }
 
+    /// Whether who hears it needs an encoder.
+    #[must_use]
+    pub(super) fn is_transcoding(&self) -> bool {
+        matches!(self.carrier, Carrier::Transcode(_))
+    }
+
     /// Who hears.
     #[must_use]
     pub(super) fn target(&self) -> Target {
@@ -393,14 +399,17 @@ fn transcode(
         let deaf = event_at.is_some_and(|at| now.saturating_duration_since(at) < KEY_LOST);
         tones.hear(*now, deaf, transcoder.fresh(pcm), |heard| hand_on(heard, *now, *speaker, to, sink));
     }
-    if ready.is_err() || to.voice.is_busy() {
+    if ready.is_err() || to.voice.is_busy() || to.encoder.is_none() {
         transcoder.discard();
         return Err(ready.err().unwrap_or(Drop::NotNeeded));
     }
     let (_, pair) = ready?;
     let mut outcome = Outcome::Held;
     let loss_percent = to.expected_loss_percent();
-    while let Some(frame) = transcoder.pop(loss_percent, pcm, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+    while let Some(frame) = to.encoder.as_mut().and_then(|encoder| {
+        let payload = &mut sink.slot().room()[FIXED_HEADER_LEN..];
+        transcoder.pop(encoder, loss_percent, pcm, payload)
+    }) {
         let Ok(frame) = frame else { continue };
         // Every frame is taken out whatever becomes of it: the turn's room is reckoned by that.
         outcome = match to.send_made(*now, pair, sink, (plan.tx_pt.0, frame.marker, frame.timestamp), frame.len) {

@@ -80,6 +80,11 @@ impl Core {
             return;
         };
         self.step(now, speaker, sink, |seat, hearer, sink| seat.lay(now.mono, flow, hearer, sink));
+        self.step(now, speaker, sink, |seat, hearer, _| {
+            if let Some(hearer) = hearer {
+                hearer.equip(seat.flow.is_transcoding());
+            }
+        });
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 use super::browser::Browser;
 use super::buffer::Slot;
 use super::classic::{Belief, Classic};
+use super::codec::Encoder;
 use super::reports::{Reports, Streams};
 use super::rewrite::TxSource;
 use super::routes::Address;
@@ -45,6 +46,10 @@ pub(super) struct Leg {
     pub(super) counters: Counters,
     /// What is played to the far side by us.
     pub(super) voice: Voice,
+    /// Encodes for the far side, whether what it hears is another leg's or our own; there while either may need it.
+    pub(super) encoder: Option<Encoder>,
+    /// What it hears of another leg is encoded anew.
+    hears_transcoded: bool,
     /// The watch over a far side that says nothing.
     pub(super) silence: Silence,
     reports: Reports,
@@ -77,6 +82,8 @@ impl Leg {
             tx: TxSource::new(rng.next_u32(), rng.next_u64()),
             counters: Counters::default(),
             voice: Voice::default(),
+            encoder: None,
+            hears_transcoded: false,
             silence: Silence::new(patience),
             reports: Reports::new(rng.next_u32()),
             connected: false,
@@ -124,6 +131,7 @@ impl Leg {
         }
         if self.plan.is_some_and(|before| before.codec != plan.codec) {
             self.reports.forget_loss();
+            self.encoder = None;
         }
         self.tx.set_pace(u32::from(plan.ptime_ms) * (plan.codec.clock_hz() / 1_000));
         self.plan = Some(plan);
@@ -134,6 +142,18 @@ impl Leg {
     pub(super) fn set_source(&mut self, now: Instant, source: Source, music: &Arc<[i16]>) {
         let Some(plan) = self.plan else { return };
         self.voice.set(now, &plan, source, music, self.tx.ts_next(now, plan.codec.clock_hz()));
+        self.equip(self.hears_transcoded && matches!(source, Source::Leg(_)));
+    }
+
+    /// What is heard of another leg is encoded anew, or is not. An encoder is made here, not when a packet or a key waits for it:
+    /// without one, if its library refuses, nothing is heard.
+    pub(super) fn equip(&mut self, hears_transcoded: bool) {
+        self.hears_transcoded = hears_transcoded;
+        match (hears_transcoded || self.voice.speaks(), &self.encoder) {
+            (true, None) => self.encoder = self.plan.and_then(|plan| Encoder::new(plan.codec).ok()),
+            (false, Some(_)) => self.encoder = None,
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     /// Believes or refuses a packet, and decrypts it in place.
@@ -247,7 +267,9 @@ impl Leg {
     /// Plays whatever of our own is due at `now`.
     pub(super) fn play(&mut self, now: Instant, sink: &mut dyn Sink) {
         let loss_percent = self.expected_loss_percent();
-        while let Some(tick) = self.voice.tick(now, loss_percent, &mut sink.slot().room()[FIXED_HEADER_LEN..]) {
+        loop {
+            let payload = &mut sink.slot().room()[FIXED_HEADER_LEN..];
+            let Some(tick) = self.voice.tick(now, self.encoder.as_mut(), loss_percent, payload) else { break };
             // Unheard frames pass as time does; a frame that the encoder refused is a gap of its own length.
             let Ok((plan, pair)) = self.ready() else { continue };
             match tick {

@@ -21,13 +21,12 @@ impl Default for TurnPcm {
 }
 
 /// One direction of a transcoded call, driven by its packets: what comes is decoded at once, and encoded as soon as it
-/// fills a frame of the outgoing packet time. A gap is concealed when the packet behind it shows it.
+/// fills a frame of the outgoing packet time, by the encoder of who hears it. A gap is concealed when the packet behind it shows it.
 ///
 /// Timestamps go on in the outgoing clock by the audio's own length, over gaps and silences too.
 #[derive(Debug)]
 pub struct Transcoder {
     decoder: Decoder,
-    encoder: Encoder,
     /// Incoming ticks a sample at 8,000 Hz, and outgoing.
     in_scale: u32,
     out_scale: u32,
@@ -106,7 +105,6 @@ impl Transcoder {
         let frame_samples = frame_samples(to.codec, to.ptime_ms);
         Ok(Self {
             decoder: Decoder::new(from.codec)?,
-            encoder: Encoder::new(to.codec)?,
             frame_samples,
             in_scale: scale(from.codec),
             out_scale: scale(to.codec),
@@ -190,15 +188,21 @@ impl Transcoder {
         self.out_index = Some(out_index);
     }
 
-    /// Encodes the next full frame into `payload`; none when what is left does not fill one, or is a pause. A frame that the
-    /// encoder refuses is lost.
-    pub fn pop(&mut self, loss_percent: u8, pcm: &mut TurnPcm, payload: &mut [u8]) -> Option<Result<Frame, CodecError>> {
+    /// Encodes the next full frame into `payload`, for a far side that loses so many packets in a hundred; none when what is left
+    /// does not fill one, or is a pause. A frame that the encoder refuses is lost.
+    pub fn pop(
+        &mut self,
+        encoder: &mut Encoder,
+        loss_percent: u8,
+        pcm: &mut TurnPcm,
+        payload: &mut [u8],
+    ) -> Option<Result<Frame, CodecError>> {
         let pcm = &mut pcm.0;
         while self.held >= self.frame_samples {
             if self.marker {
-                self.encoder.begin_anew();
+                encoder.begin_anew();
             }
-            let encoded = self.encoder.encode(&pcm[..self.frame_samples], loss_percent, payload);
+            let encoded = encoder.encode(&pcm[..self.frame_samples], loss_percent, payload);
             let timestamp = self.out_ts;
             let marker = self.marker && encoded == Ok(Encoded::Pause);
             let marker = std::mem::replace(&mut self.marker, marker);

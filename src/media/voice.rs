@@ -150,8 +150,6 @@ pub(super) struct Voice {
     source: Source,
     sound: Sound,
     shape: Option<Shape>,
-    /// There when there is audio to be made.
-    encoder: Option<Encoder>,
     frame_samples: usize,
     way: DtmfWay,
     keypad: Keypad,
@@ -168,7 +166,6 @@ impl Default for Voice {
             source: Source::Nothing,
             sound: Sound::None,
             shape: None,
-            encoder: None,
             frame_samples: 160,
             way: DtmfWay::Signalling,
             keypad: Keypad::default(),
@@ -185,7 +182,7 @@ impl Voice {
     pub(super) fn set(&mut self, now: Instant, plan: &LegPlan, source: Source, music: &Arc<[i16]>, timestamp: u32) {
         let shape = Shape { codec: plan.codec, ptime_ms: plan.ptime_ms, ssrc: plan.tx_ssrc.0 };
         if self.shape.replace(shape) != Some(shape) {
-            (self.encoder, self.clock) = (None, None);
+            self.clock = None;
             // A start that lies ahead is of a clock in which nothing was sent. Any other stays: with a new one it would be another key.
             if ts_diff(timestamp, self.event_start) > 0 {
                 self.event_start = timestamp;
@@ -201,18 +198,18 @@ impl Voice {
         if self.way == DtmfWay::Signalling || self.way == DtmfWay::Events && plan.events.is_none() {
             self.keypad.clear();
         }
-        let speaks = self.is_playing() || self.way == DtmfWay::Tones;
-        match (speaks, &self.encoder) {
-            (true, None) => self.encoder = Encoder::new(plan.codec).ok(),
-            (false, Some(_)) => self.encoder = None,
-            (true, Some(_)) | (false, None) => {}
-        }
         if self.is_playing() || self.is_busy() {
             self.start(now, timestamp);
         } else {
             // Others send from here on; whoever plays next follows them.
             self.clock = None;
         }
+    }
+
+    /// Whether there is, or may be at any time, audio of its own making to encode.
+    #[must_use]
+    pub(super) fn speaks(&self) -> bool {
+        self.is_playing() || self.way == DtmfWay::Tones
     }
 
     /// Whether keys are in the way of what else there is to hear.
@@ -259,9 +256,15 @@ impl Voice {
         }
     }
 
-    /// What is due at `now`, audio written into `payload` for a far side that loses so many packets in a hundred. Called until it
+    /// What is due at `now`, audio encoded into `payload` for a far side that loses so many packets in a hundred. Called until it
     /// is none.
-    pub(super) fn tick(&mut self, now: Instant, loss_percent: u8, payload: &mut [u8]) -> Option<Tick> {
+    pub(super) fn tick(
+        &mut self,
+        now: Instant,
+        encoder: Option<&mut Encoder>,
+        loss_percent: u8,
+        payload: &mut [u8],
+    ) -> Option<Tick> {
         let clock = self.clock.as_mut().filter(|clock| clock.due <= now)?;
         let frame_ms = self.frame_samples as u32 / 8;
         let frame = Duration::from_millis(frame_ms.into());
@@ -285,7 +288,17 @@ impl Voice {
             return Some(self.event(beat, timestamp));
         }
         self.put_key(beat, pcm);
-        Some(self.audio(pcm, timestamp, loss_percent, payload))
+        let Some(encoder) = encoder else { return Some(Tick::Quiet) };
+        if self.marker {
+            encoder.begin_anew();
+        }
+        Some(match encoder.encode(pcm, loss_percent, payload) {
+            Ok(Encoded::Payload { len, onset }) => {
+                Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker) || onset, len })
+            }
+            // A frame that the encoder refused is lost.
+            Ok(Encoded::Pause) | Err(_) => Tick::Quiet,
+        })
     }
 
     fn event(&mut self, beat: Beat, timestamp: u32) -> Tick {
@@ -317,20 +330,6 @@ impl Voice {
                 rest.fill(0);
             }
             Beat::Lead | Beat::Rest { .. } => pcm.fill(0),
-        }
-    }
-
-    fn audio(&mut self, pcm: &[i16], timestamp: u32, loss_percent: u8, payload: &mut [u8]) -> Tick {
-        let Some(encoder) = &mut self.encoder else { return Tick::Quiet };
-        if self.marker {
-            encoder.begin_anew();
-        }
-        match encoder.encode(pcm, loss_percent, payload) {
-            Ok(Encoded::Payload { len, onset }) => {
-                Tick::Audio(Frame { timestamp, marker: std::mem::take(&mut self.marker) || onset, len })
-            }
-            // A frame that the encoder refused is lost.
-            Ok(Encoded::Pause) | Err(_) => Tick::Quiet,
         }
     }
 }
