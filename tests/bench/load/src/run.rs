@@ -15,7 +15,7 @@ use crate::watch::Watch;
 const TICK_NS: i64 = 250_000;
 /// A socket is read each so many frames, whatever it has: the kernel's stamp says when it came. To be told by epoll took a sixth more of
 /// our core.
-const READ_FRAMES: i64 = 2;
+const READ_FRAMES: i64 = 8;
 /// Frames sent in one go before anything is read.
 const BURST: usize = 64;
 /// A browser asks for consent this often (RFC 7675: up to 5 s; WebRTC 2.5 s).
