@@ -111,6 +111,44 @@ fn the_same_path_said_again_changes_nothing() {
     }
 }
 
+#[test]
+fn a_new_source_is_heard_of_at_once_though_nobody_speaks() {
+    let (mut bench, [_, b, _]) = three_phones();
+    let opus = |ssrc| plan(Codec::Opus, 111, ssrc);
+    bench.join(opus(1), pcmu(2));
+    let sent_in_silence = |bench: &mut Bench, frames: std::ops::Range<u16>| {
+        bench.sink.clear();
+        for n in frames {
+            bench.advance(FRAME);
+            bench.datagram(b, far(B), &rtp(0, false, n, u32::from(n) * 160, 7, &[encode_ulaw(0); 160]));
+        }
+        taken(bench, A).iter().map(|packet| fields(packet).3).collect::<Vec<_>>()
+    };
+    assert_eq!(sent_in_silence(&mut bench, 0..20), [1; 11], "until the pause has begun");
+    bench.set_path(A, opus(9), Source::Leg(B));
+    assert_eq!(sent_in_silence(&mut bench, 20..21), [9]);
+}
+
+#[test]
+fn the_room_behind_a_ringing_tone_is_not_taken_for_speech() {
+    let (mut bench, [_, b, _]) = three_phones();
+    bench.set_path(B, pcmu(2), Source::Leg(A));
+    // With keys as tones its one encoder is wanted throughout.
+    let opus = LegPlan { dtmf_tx: DtmfWay::Tones, ..plan(Codec::Opus, 111, 1) };
+    bench.set_path(A, opus, Source::Ringback);
+    bench.advance(Duration::from_secs(10));
+    bench.set_path(A, opus, Source::Leg(B));
+    bench.sink.clear();
+    for n in 0..50 {
+        bench.advance(FRAME);
+        // A room at -53 dBov.
+        let room = std::array::from_fn::<u8, 160, _>(|at| encode_ulaw(if at % 2 == 0 { 70 } else { -70 }));
+        bench.datagram(b, far(B), &rtp(0, false, n, u32::from(n) * 160, 7, &room));
+    }
+    let sent = taken(&mut bench, A).len();
+    assert!((11..16).contains(&sent), "{sent} packets of a second in which nobody speaks");
+}
+
 fn hear_pcmu(bench: &mut Bench, leg: LegId, secs: usize) -> Vec<i16> {
     let mut pcm = Vec::new();
     while pcm.len() < secs * 8_000 {

@@ -82,7 +82,7 @@ impl Core {
         self.step(now, speaker, sink, |seat, hearer, sink| seat.lay(now.mono, flow, hearer, sink));
         self.step(now, speaker, sink, |seat, hearer, _| {
             if let Some(hearer) = hearer {
-                hearer.equip(seat.flow.is_transcoding());
+                hearer.hear(seat.flow.is_transcoding());
             }
         });
     }

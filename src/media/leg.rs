@@ -125,13 +125,14 @@ impl Leg {
     pub(super) fn set_plan(&mut self, now: Instant, plan: LegPlan) {
         if self.tx.ssrc != plan.tx_ssrc.0 {
             self.tx = TxSource::new(plan.tx_ssrc.0, self.tx_random);
+            self.drop_encoder();
         }
         if self.plan != Some(plan) {
             self.silence.start(now, &plan);
         }
         if self.plan.is_some_and(|before| before.codec != plan.codec) {
             self.reports.forget_loss();
-            self.encoder = None;
+            self.drop_encoder();
         }
         self.tx.set_pace(u32::from(plan.ptime_ms) * (plan.codec.clock_hz() / 1_000));
         self.plan = Some(plan);
@@ -141,15 +142,29 @@ impl Leg {
     /// What is played to the far side; another leg's packets are not.
     pub(super) fn set_source(&mut self, now: Instant, source: Source, music: &Arc<[i16]>) {
         let Some(plan) = self.plan else { return };
-        self.voice.set(now, &plan, source, music, self.tx.ts_next(now, plan.codec.clock_hz()));
-        self.equip(self.hears_transcoded && matches!(source, Source::Leg(_)));
+        if self.voice.set(now, &plan, source, music, self.tx.ts_next(now, plan.codec.clock_hz())) {
+            self.drop_encoder();
+        }
+        self.equip();
     }
 
-    /// What is heard of another leg is encoded anew, or is not. An encoder is made here, not when a packet or a key waits for it:
-    /// without one, if its library refuses, nothing is heard.
-    pub(super) fn equip(&mut self, hears_transcoded: bool) {
-        self.hears_transcoded = hears_transcoded;
-        match (hears_transcoded || self.voice.speaks(), &self.encoder) {
+    /// Another flow brings it what it hears of another leg, encoded by its encoder or not.
+    pub(super) fn hear(&mut self, transcoded: bool) {
+        if self.hears_transcoded {
+            self.drop_encoder();
+        }
+        self.hears_transcoded = transcoded;
+        self.equip();
+    }
+
+    /// What comes next is another source's or another stream: what the encoder knows of a background is of the one before.
+    fn drop_encoder(&mut self) {
+        (self.encoder, self.hears_transcoded) = (None, false);
+    }
+
+    /// Makes an encoder ahead of the packet or the key that needs it. Without one, if its library refuses, nothing is heard.
+    fn equip(&mut self) {
+        match (self.hears_transcoded || self.voice.speaks(), &self.encoder) {
             (true, None) => self.encoder = self.plan.and_then(|plan| Encoder::new(plan.codec).ok()),
             (false, Some(_)) => self.encoder = None,
             (true, Some(_)) | (false, None) => {}

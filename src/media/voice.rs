@@ -178,8 +178,9 @@ impl Default for Voice {
 }
 
 impl Voice {
-    /// What is played to `plan`'s far side; a leg's packets are not. `timestamp` is the next of its clock.
-    pub(super) fn set(&mut self, now: Instant, plan: &LegPlan, source: Source, music: &Arc<[i16]>, timestamp: u32) {
+    /// What is played to `plan`'s far side; a leg's packets are not. `timestamp` is the next of its clock. Whether that is another
+    /// source than before.
+    pub(super) fn set(&mut self, now: Instant, plan: &LegPlan, source: Source, music: &Arc<[i16]>, timestamp: u32) -> bool {
         let shape = Shape { codec: plan.codec, ptime_ms: plan.ptime_ms, ssrc: plan.tx_ssrc.0 };
         if self.shape.replace(shape) != Some(shape) {
             self.clock = None;
@@ -189,7 +190,8 @@ impl Voice {
             }
             self.frame_samples = frame_samples(plan.codec, plan.ptime_ms);
         }
-        if self.source != source {
+        let is_another = self.source != source;
+        if is_another {
             (self.source, self.sound, self.marker) = (source, Sound::of(source, music), true);
         }
         if std::mem::replace(&mut self.way, plan.dtmf_tx) != plan.dtmf_tx {
@@ -204,6 +206,7 @@ impl Voice {
             // Others send from here on; whoever plays next follows them.
             self.clock = None;
         }
+        is_another
     }
 
     /// Whether there is, or may be at any time, audio of its own making to encode.
