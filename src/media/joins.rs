@@ -80,6 +80,7 @@ impl Core {
             return;
         };
         self.step(now, speaker, sink, |seat, hearer, sink| seat.lay(now.mono, flow, hearer, sink));
+        // The step above had who heard it before; this one has who hears it now.
         self.step(now, speaker, sink, |seat, hearer, _| {
             if let Some(hearer) = hearer {
                 hearer.hear(seat.flow.is_transcoding());
