@@ -14,13 +14,13 @@ use crate::wire::rtp::{FIXED_HEADER_LEN, RtpHeader, TelephoneEvent};
 
 /// One believed packet.
 #[derive(Debug)]
-pub(super) struct Arrival<'a> {
+pub(super) struct Arrival {
     /// When it came.
     pub(super) now: Instant,
     /// Whose far side sent it.
     pub(super) speaker: LegId,
     /// What was agreed with that.
-    pub(super) from: &'a LegPlan,
+    pub(super) from: LegPlan,
     /// Its header, in the clear.
     pub(super) header: RtpHeader,
     /// Its place in the order.
@@ -161,13 +161,23 @@ impl Flow {
         self.target == target && self.plans.as_ref().is_some_and(alike)
     }
 
+    /// Whether a packet may begin, go on with or end a key: alone that moves deadlines nearer.
+    #[must_use]
+    pub(super) fn may_change_a_key(&self, arrival: &Arrival) -> bool {
+        let listens = match &self.carrier {
+            Carrier::Transcode(transcoding) => transcoding.tones.is_some(),
+            Carrier::None | Carrier::Rewrite(_) => false,
+        };
+        listens || arrival.place.fresh || events_in(arrival).is_some()
+    }
+
     /// Carries one believed packet in `slot` to `to`.
     ///
     /// # Errors
     /// Why it goes no further; the far side then sees no gap in the numbers.
     pub(super) fn carry(
         &mut self,
-        arrival: Arrival<'_>,
+        arrival: Arrival,
         slot: &mut Slot,
         to: Option<&mut Leg>,
         pcm: &mut TurnPcm,
@@ -213,7 +223,7 @@ impl Flow {
     }
 
     /// Another source: what was held or half heard of the one before is over.
-    fn begin_anew(&mut self, arrival: &Arrival<'_>, to: Option<&mut Leg>, sink: &mut dyn Sink) {
+    fn begin_anew(&mut self, arrival: &Arrival, to: Option<&mut Leg>, sink: &mut dyn Sink) {
         self.give_up_keys(arrival.now, arrival.speaker, to, sink);
         self.ear.forget();
         if let Carrier::Transcode(transcoding) = &mut self.carrier {
@@ -257,7 +267,7 @@ impl Flow {
 }
 
 /// The telephone events that a packet carries, if it carries any.
-fn events_in(arrival: &Arrival<'_>) -> Option<DtmfPlan> {
+fn events_in(arrival: &Arrival) -> Option<DtmfPlan> {
     arrival.from.events?.received_as(arrival.header.pt)
 }
 
@@ -281,19 +291,13 @@ fn hand_on(heard: Heard, now: Instant, speaker: LegId, to: &mut Leg, sink: &mut 
 
 /// Whether a packet ends a key of whose beginning nothing came, so that there is nothing to carry the end after: phones were
 /// seen to take no notice of such a key, and a browser with Opus sends just the ends of events at 8,000.
-fn is_end_alone(events: &EventMap, arrival: &Arrival<'_>, slot: &Slot) -> bool {
+fn is_end_alone(events: &EventMap, arrival: &Arrival, slot: &Slot) -> bool {
     let header = &arrival.header;
     let event = TelephoneEvent::parse(&slot.data()[header.payload.clone()]);
     event.is_ok_and(|event| event.end && !events.knows(header.timestamp, event))
 }
 
-fn hear_event(
-    ear: &mut EventEar,
-    arrival: &Arrival<'_>,
-    slot: &Slot,
-    to: &mut Leg,
-    sink: &mut dyn Sink,
-) -> Result<Outcome, Drop> {
+fn hear_event(ear: &mut EventEar, arrival: &Arrival, slot: &Slot, to: &mut Leg, sink: &mut dyn Sink) -> Result<Outcome, Drop> {
     let Arrival { now, speaker, header, .. } = arrival;
     let event = TelephoneEvent::parse(&slot.data()[header.payload.clone()]).map_err(|_| Drop::TelephoneEvent)?;
     let events = events_in(arrival).filter(|_| event.event < 16).ok_or(Drop::NoTelephoneEvents)?;
@@ -303,7 +307,7 @@ fn hear_event(
 
 fn rewrite(
     rewriter: &mut Rewriter,
-    arrival: &Arrival<'_>,
+    arrival: &Arrival,
     event: bool,
     slot: &mut Slot,
     to: &mut Leg,
@@ -341,7 +345,7 @@ fn rewrite(
 
 fn carry_event(
     Transcoding { transcoder, events, .. }: &mut Transcoding,
-    arrival: &Arrival<'_>,
+    arrival: &Arrival,
     slot: &mut Slot,
     to: &mut Leg,
     sink: &mut dyn Sink,
@@ -373,7 +377,7 @@ fn carry_event(
 
 fn transcode(
     Transcoding { transcoder, tones, event_at, .. }: &mut Transcoding,
-    arrival: &Arrival<'_>,
+    arrival: &Arrival,
     slot: &Slot,
     to: &mut Leg,
     pcm: &mut TurnPcm,

@@ -103,7 +103,7 @@ impl Seat {
     }
 
     /// RTP: carried to `hearer`, whoever hears this leg, by way of `pcm` where it is transcoded, and counted. Itself it finds
-    /// here.
+    /// here. Answers whether a deadline of either may be nearer now.
     pub(super) fn on_rtp(
         &mut self,
         now: Now,
@@ -112,20 +112,21 @@ impl Seat {
         hearer: Option<&mut Leg>,
         pcm: &mut TurnPcm,
         sink: &mut dyn Sink,
-    ) {
-        let outcome = self.carry(now.mono, pair, slot, hearer, pcm, sink).unwrap_or_else(Outcome::Dropped);
-        self.leg.counters.count(outcome);
+    ) -> bool {
+        let (outcome, nearer) = match self.receive(now.mono, pair, slot, sink) {
+            Ok(arrival) => {
+                let nearer = self.flow.may_change_a_key(&arrival);
+                let hearer = if self.flow.target() == Target::Itself { Some(&mut self.leg) } else { hearer };
+                (self.flow.carry(arrival, slot, hearer, pcm, sink), nearer)
+            }
+            Err(why) => (Err(why), false),
+        };
+        self.leg.counters.count(outcome.unwrap_or_else(Outcome::Dropped));
+        nearer
     }
 
-    fn carry(
-        &mut self,
-        now: Instant,
-        pair: Pair,
-        slot: &mut Slot,
-        hearer: Option<&mut Leg>,
-        pcm: &mut TurnPcm,
-        sink: &mut dyn Sink,
-    ) -> Result<Outcome, Drop> {
+    /// Believes or refuses a packet, decrypts it in place and finds its place.
+    fn receive(&mut self, now: Instant, pair: Pair, slot: &mut Slot, sink: &mut dyn Sink) -> Result<Arrival, Drop> {
         let leg = &mut self.leg;
         let accepted = leg.accept(now, pair, slot)?;
         if accepted.first {
@@ -137,9 +138,7 @@ impl Seat {
         if header.pt == from.rx_pt.0 {
             leg.rx.arrived(now, header.timestamp, from.codec.clock_hz());
         }
-        let arrival = Arrival { now, speaker: leg.id, from: &from, header, place };
-        let hearer = if self.flow.target() == Target::Itself { Some(leg) } else { hearer };
-        self.flow.carry(arrival, slot, hearer, pcm, sink)
+        Ok(Arrival { now, speaker: leg.id, from, header, place })
     }
 
     /// Lays another flow; a key that is down in the old one counts as let go.

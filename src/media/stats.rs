@@ -343,7 +343,8 @@ impl RxSource {
 /// A span of time in ticks of a clock.
 #[must_use]
 pub fn ticks(span: Duration, clock_hz: u32) -> u64 {
-    u64::try_from(span.as_nanos() * u128::from(clock_hz) / 1_000_000_000).unwrap_or(u64::MAX)
+    let clock_hz = u64::from(clock_hz);
+    span.as_secs().saturating_mul(clock_hz).saturating_add(u64::from(span.subsec_nanos()) * clock_hz / 1_000_000_000)
 }
 
 #[cfg(test)]

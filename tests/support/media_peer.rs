@@ -189,6 +189,7 @@ impl Bench {
 
     /// Time goes on, through every deadline on the way.
     pub fn advance(&mut self, by: Duration) {
+        assert_eq!(self.core.forgotten_deadline(self.now), None);
         let end = self.now.after(by);
         while let Some((at, _)) = self.core.poll_timeout().filter(|(at, _)| *at <= end.mono) {
             self.now = self.now.after(at.saturating_duration_since(self.now.mono));
