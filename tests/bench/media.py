@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What media costs beside rtpengine and beside the floors, in one run: `script/bench --media`, `--quick`, `--soak`, `--against-kit`.
 
-Needs root, Linux, two cores and ../shared/peers-kit beside the project (README.md here says what each figure is). Every point is
-a process of its own (media_point.py) and a line of target/bench/media.jsonl; the tables (media_table.py) are made of those lines
-alone: `media.py --table` makes them anew. BENCH_EACH may name a command that each point is run under, a lock for instance.
+Needs root, Linux, two cores and ../shared/peers-kit beside the project (README.md here says what each figure is). Every point, or
+several that take turns, is a process of its own (media_point.py); each point is a line of target/bench/media.jsonl, and the tables
+(media_table.py) are made of those lines alone: `media.py --table` makes them anew. BENCH_EACH may name a command that each is run under,
+a lock for instance.
 """
 import argparse, json, os, shlex, shutil, subprocess, sys, time
 
@@ -29,7 +30,7 @@ def prepare():
         subprocess.run([VENV, "-m", "pip", "install", "-q", "matplotlib", "cython", "pesq"], check=True)
 
 
-# Points of one kind differ by up to a third: with three, a ratio of two medians differed by a tenth or two from run to run.
+# Points of one kind differ by up to a third, and their ratios by a tenth where they do not take turns.
 REPEATS = 5
 
 # Milliseconds in a window that the machine's host may take of both cores (11,000), and that the gateway's may stand still (of 5,500),
@@ -42,37 +43,49 @@ def disturbance(line):
     return max(line.get("stolen_ms", 0) / STOLEN, line.get("stood_ms", 0) / STOOD, line.get("gen_late_p99_ms", 0) / LATE)
 
 
-def measure(asked):
+def measure(*asked):
+    """Measures a point, or several that take turns; a line each, none if one failed."""
     done = subprocess.run(EACH + [sys.executable, f"{HERE}/media_point.py", json.dumps(asked)], capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or len(lines) != len(asked):
         print(f"{asked}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-        return None
-    return json.loads(lines[-1])
+        return []
+    return lines
+
+
+def keep(line):
+    open(LINES, "a").write(json.dumps(line) + "\n")
+    if line.get("cpu_us_per_packet"):
+        print(f"{line['what']:<9} {line['peer']:<15} {line['mode']:<7} {line['got']:>5} calls: {line['cpu_us_per_packet']:7.2f} us a packet, "
+              f"{line['calls_per_core']:6.0f} calls a core, loss {line['loss_pct']:.3f} %, p99 {line['lat_p99_ms']:.2f} ms, "
+              f"audio wrong {line.get('audio_wrong', '-')}, generator {line['gen_cpu']:.2f} cores, late {line['gen_late_p99_ms']:.2f} ms, "
+              f"stood still {line.get('stood_ms', 0):.1f} ms, stolen {line.get('stolen_ms', '-')} ms"
+              + (f", {line['tries']} tries" if line.get("tries", 1) > 1 else "")
+              + (f", one of {line['turns']} in turns" if "turns" in line else ""), flush=True)
 
 
 def point(what, peer, tries=1, **more):
     """Measures one point, keeps its line, answers it; none if it failed. Of so many tries that in whose way the machine was least,
     and the line says how many it took: what is not the median of several runs has more than one."""
-    line = None
+    best = None
     for n in range(tries):
-        again = measure(dict(what=what, peer=peer, **more))
-        if again and (line is None or disturbance(again) < disturbance(line)):
-            line = again
-        if line:
-            line["tries"] = n + 1
-            if disturbance(line) <= 1:
+        for line in measure(dict(what=what, peer=peer, **more)):
+            if best is None or disturbance(line) < disturbance(best):
+                best = line
+        if best:
+            best["tries"] = n + 1
+            if disturbance(best) <= 1:
                 break
-    if line is None:
-        return None
-    open(LINES, "a").write(json.dumps(line) + "\n")
-    if line.get("cpu_us_per_packet"):
-        print(f"{what:<9} {peer:<15} {line['mode']:<7} {line['got']:>5} calls: {line['cpu_us_per_packet']:7.2f} us a packet, "
-              f"{line['calls_per_core']:6.0f} calls a core, loss {line['loss_pct']:.3f} %, p99 {line['lat_p99_ms']:.2f} ms, "
-              f"audio wrong {line.get('audio_wrong', '-')}, generator {line['gen_cpu']:.2f} cores, late {line['gen_late_p99_ms']:.2f} ms, "
-              f"stood still {line.get('stood_ms', 0):.1f} ms, stolen {line.get('stolen_ms', '-')} ms"
-              + (f", {line['tries']} tries" if line["tries"] > 1 else ""), flush=True)
-    return line
+    if best:
+        keep(best)
+    return best
+
+
+def in_turns(what, *points, **more):
+    """Measures points that are held against each other: their gateways run at one time, and each has every so manieth half second of
+    it. What the machine does meets all alike."""
+    for line in measure(*(dict(what=what, **more, **point) for point in points)):
+        keep(line)
 
 
 def opus_floor(turns):
@@ -87,15 +100,16 @@ def opus_floor(turns):
 def loads(repeats, relay, xcode, **more):
     for _ in range(repeats):
         for calls in relay:
-            for peer in ["ringway", "rtpengine", "floor-paced"]:
-                point("load", peer, mode="rtp", calls=calls, **more)
-            for peer in ["ringway", "rtpengine"]:
-                point("load", peer, mode="dtls", calls=calls, **more)
+            peers = ["rtpengine", "ringway", "floor-paced"]
+            in_turns("load", *(dict(peer=peer) for peer in peers), mode="rtp", calls=calls, **more)
+            in_turns("load", *(dict(peer=peer) for peer in peers[:2]), mode="dtls", calls=calls, **more)
         for calls in xcode:
-            for talk in ("always", "turns"):
-                # rtpengine has no room for more than some 65.
-                for peer in ["ringway"] + (["rtpengine"] if calls <= 60 else []):
-                    point("load", peer, mode="webrtc", calls=calls, talk=talk, audio_every=5, **more)
+            # rtpengine has no room for more than some 65, and two of it not beside each other.
+            theirs = [dict(peer="rtpengine", talk="always")] if calls <= 60 else []
+            ours = [dict(peer="ringway", talk=talk) for talk in ("always", "turns")]
+            in_turns("load", *theirs, *ours, mode="webrtc", calls=calls, audio_every=5, **more)
+            if theirs:
+                point("load", "rtpengine", mode="webrtc", calls=calls, talk="turns", audio_every=5, **more)
         opus_floor(False)
         opus_floor(True)
 
@@ -109,8 +123,7 @@ def setting_up(repeats, calls):
 def growth(repeats):
     for _ in range(repeats):
         # On a slow machine both cores are full at 1,000; the table then says so.
-        for calls in (10, 100, 300, 600, 1000):
-            point("growth", "ringway", mode="rtp", calls=calls)
+        in_turns("growth", *(dict(calls=calls) for calls in (10, 100, 300, 600, 1000)), peer="ringway", mode="rtp")
         point("idle", "ringway")
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""One point of `script/bench --media`: a gateway (or a floor) on core 0, the load on core 1, both in the real-time class; prints a
-JSON line. Called by media.py with the point as JSON; ../shared/peers-kit sets the calls up (SIP for ours, ng for rtpengine).
+"""One point of `script/bench --media`, or several that take turns: a gateway (or a floor) each on core 0, its load on core 1, all in the
+real-time class; prints a JSON line for each. Called by media.py with the points as JSON; ../shared/peers-kit sets the calls up (SIP for
+ours, ng for rtpengine).
 """
 import json, os, re, subprocess, sys, time
 
@@ -13,10 +14,9 @@ sys.path[:0] = [f"{KIT}/lib", f"{KIT}/rtpengine", f"{HERE}/gateway"]
 import command, ng, peers, procs, sipcalls
 
 PEER_CORE, LOAD_CORE = "0", "1"
-SIP, RTPENGINE = ("127.0.7.30", 5060), ("127.0.7.2", 2223)
-CALLER = "127.0.7.1"
-# Of gateway/ringway.toml: who calls as a phone, and who calls as a browser.
-CALLERS = {"rtp": CALLER, "dtls": "127.0.7.12", "webrtc": "127.0.7.12"}
+RTPENGINE = ("127.0.7.2", 2223)
+# Of gateway/ringway.toml, in the point's own net: who calls as a phone, and who calls as a browser.
+CALLERS = {"rtp": 1, "dtls": 12, "webrtc": 12}
 
 
 def pinned(core):
@@ -60,10 +60,12 @@ class Calls(sipcalls.Calls):
 
 
 class Ringway:
-    def __init__(self):
-        started = " ".join(command.fresh(f"{WORK}/gateway") + ["serve"])
+    def __init__(self, net):
+        self.net = net
+        self.address = (f"{net}.30", 5060)
+        started = " ".join(command.fresh(f"{WORK}/gateway-{net}", net) + ["serve"])
         self.process, _ = peers.start("ringway", WORK, "", PEER_CORE, "1", started)
-        answers = peers.wait_sip(SIP)
+        answers = peers.wait_sip(self.address)
         time.sleep(0.5)
         # What answers may be another one that was left running.
         if not answers or self.process.poll() is not None:
@@ -71,7 +73,7 @@ class Ringway:
             sys.exit(f"ringway does not answer; see {WORK}/ringway.log")
 
     def calls(self, mode, count, fingerprint, duration, warmup):
-        self.sip = Calls(SIP, CALLERS[mode])
+        self.sip = Calls(self.address, f"{self.net}.{CALLERS[mode]}", f"{self.net}.9")
         spec, _ = self.sip.setup(mode, count, fingerprint, duration, warmup, rate=200)
         return spec
 
@@ -87,6 +89,8 @@ class Ringway:
 
 
 class Rtpengine:
+    """The kit has it in one net alone."""
+
     def __init__(self):
         ip, port = RTPENGINE
         server = ["chroot", f"{PEERS}/sid", "rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
@@ -118,17 +122,17 @@ class Rtpengine:
 class Floor:
     """The bare forwarder: `floor-packet`, or `floor-paced` as our workers are."""
 
-    def __init__(self, policy):
-        self.policy = policy
+    def __init__(self, policy, net):
+        self.policy, self.net = policy, net
         self.process = None
 
     def calls(self, mode, count, fingerprint, duration, warmup):
         local = lambda side, n: (10000 if side == 0 else 16000) + 2 * n
-        ends = [dict(local=f"{CALLER}:{local(s, n)}", remote="127.0.7.2:20000", codec="PCMU", pt=0, mark=True, peer=2 * n + 1 - s)
+        ends = [dict(local=f"{self.net}.1:{local(s, n)}", remote=f"{self.net}.2:20000", codec="PCMU", pt=0, mark=True, peer=2 * n + 1 - s)
                 for n in range(count) for s in (0, 1)]
         spec = dict(duration_s=duration, warmup_s=warmup, endpoints=ends)
-        json.dump(spec, open(f"{WORK}/floor.json", "w"))
-        floor = [LOAD, "forward", f"{WORK}/floor.json", "--policy", self.policy]
+        json.dump(spec, open(f"{WORK}/floor-{self.net}.json", "w"))
+        floor = [LOAD, "forward", f"{WORK}/floor-{self.net}.json", "--policy", self.policy]
         self.process = subprocess.Popen(pinned(PEER_CORE) + floor, stdout=subprocess.PIPE)
         self.process.stdout.readline()
         return spec
@@ -142,10 +146,10 @@ class Floor:
             self.process.wait(10)
 
 
-def start(name):
+def start(name, net):
     if name == "ringway":
-        return Ringway()
-    return Rtpengine() if name == "rtpengine" else Floor(name.removeprefix("floor-"))
+        return Ringway(net)
+    return Rtpengine() if name == "rtpengine" else Floor(name.removeprefix("floor-"), net)
 
 
 def cpu_ns(pid):
@@ -159,50 +163,91 @@ def idle(gateway, seconds=5):
     return dict(cores=(cpu_ns(gateway.process.pid) - before) / 1e9 / seconds)
 
 
-def load(gateway, p):
-    crt, key, fingerprint = identity()
-    before = 0 if gateway.process is None else procs.pss(procs.tree(gateway.process.pid))
-    spec = gateway.calls(p["mode"], p["calls"], fingerprint, p.get("duration", 8), p.get("warmup", 2))
-    got = len(spec["endpoints"]) // 2
-    if got == 0:
-        sys.exit(f"{p['peer']}: no calls were set up")
-    spec.update({name: p[name] for name in ("talk", "seed", "audio_every", "interval_s", "record") if name in p})
-    if "opus" in p:
-        # Whatever was asked for: to compare.
-        for end in spec["endpoints"]:
-            end["opus"] = p["opus"]
-    if p.get("media") is False:
-        for end in spec["endpoints"]:
-            end["peer"] = -2
-    json.dump(spec, open(f"{WORK}/spec.json", "w"))
-    is_kits = p.get("generator") == "kit"
-    generator = f"{PEERS}/work/rtpload" if is_kits else LOAD
-    loading = pinned(LOAD_CORE) + [generator, f"{WORK}/spec.json", f"{KIT}/media", "--cert", crt, "--key", key]
-    loading += ["--rate", str(p.get("rate", 100))] + ([] if is_kits else ["--watch", PEER_CORE])
-    for pid in procs.tree(gateway.process.pid):
-        loading += ["--pid", str(pid)]
-    with open(f"{WORK}/generator.err", "w") as err, open(f"{WORK}/generator.out", "w") as out:
-        generator = subprocess.Popen(loading, stdout=out, stderr=err)
-        while generator.poll() is None:
+class Load:
+    """The generator at one gateway, with its calls."""
+
+    def __init__(self, gateway, p, turns):
+        self.gateway, self.p = gateway, p
+        crt, key, fingerprint = identity()
+        self.before = 0 if gateway.process is None else procs.pss(procs.tree(gateway.process.pid))
+        spec = gateway.calls(p["mode"], p["calls"], fingerprint, p.get("duration", 8), p.get("warmup", 2))
+        self.got = len(spec["endpoints"]) // 2
+        if self.got == 0:
+            sys.exit(f"{p['peer']}: no calls were set up")
+        spec.update({name: p[name] for name in ("talk", "seed", "audio_every", "interval_s", "record") if name in p})
+        if "opus" in p:
+            # Whatever was asked for: to compare.
+            for end in spec["endpoints"]:
+                end["opus"] = p["opus"]
+        if p.get("media") is False:
+            for end in spec["endpoints"]:
+                end["peer"] = -2
+        at, of = turns
+        if of > 1:
+            spec["turns"] = dict(at=at, of=of)
+        self.files = f"{WORK}/generator-{at}"
+        json.dump(spec, open(f"{self.files}.json", "w"))
+        is_kits = p.get("generator") == "kit"
+        generator = f"{PEERS}/work/rtpload" if is_kits else LOAD
+        loading = pinned(LOAD_CORE) + [generator, f"{self.files}.json", f"{KIT}/media", "--cert", crt, "--key", key]
+        loading += ["--rate", str(p.get("rate", 100))] + ([] if is_kits else ["--watch", PEER_CORE])
+        for pid in procs.tree(gateway.process.pid):
+            loading += ["--pid", str(pid)]
+        with open(f"{self.files}.err", "w") as err, open(f"{self.files}.out", "w") as out:
+            self.process = subprocess.Popen(loading, stdin=subprocess.PIPE, stdout=out, stderr=err)
+
+    def lines(self):
+        return [line for line in open(f"{self.files}.out").read().splitlines() if "ready" not in line]
+
+    def is_ready(self):
+        """Whether its calls have their keys; one without turns asks nobody."""
+        return "ready" in open(f"{self.files}.out").read() or self.process.poll() is not None
+
+    def go(self):
+        if self.process.poll() is None:
+            self.process.stdin.write(b"\n")
+            self.process.stdin.close()
+
+    def figures(self):
+        lines = self.lines()
+        if self.process.returncode or not lines:
+            sys.exit(f"{self.p}: {open(f'{self.files}.err').read()}")
+        figures = json.loads(lines[-1])
+        if self.p.get("interval_s"):
+            figures["intervals"] = [json.loads(line)["interval"] for line in lines[:-1]]
+        return dict(got=self.got, pss_before_kb=self.before, **figures)
+
+
+def load(gateways, points):
+    loads = []
+    for at, (gateway, p) in enumerate(zip(gateways, points)):
+        loads.append(Load(gateway, p, (at, len(points))))
+        # One after the other: each has both cores to itself while it sets up.
+        while len(points) > 1 and not loads[-1].is_ready():
             gateway.pump()
-    lines = open(f"{WORK}/generator.out").read().splitlines()
-    if generator.returncode or not lines:
-        sys.exit(f"{p}: {open(f'{WORK}/generator.err').read()}")
-    figures = json.loads(lines[-1])
-    if p.get("interval_s"):
-        figures["intervals"] = [json.loads(line)["interval"] for line in lines[:-1]]
-    return dict(got=got, pss_before_kb=before, **figures)
+    for one in loads if len(points) > 1 else []:
+        one.go()
+    while any(one.process.poll() is None for one in loads):
+        for one in loads:
+            one.gateway.pump()
+    return [one.figures() for one in loads]
 
 
 def main():
-    p = json.loads(sys.argv[1])
+    points = json.loads(sys.argv[1])
+    points = points if isinstance(points, list) else [points]
     os.makedirs(WORK, exist_ok=True)
-    gateway = start(p["peer"])
+    gateways = []
     try:
-        figures = idle(gateway) if p.get("what") == "idle" else load(gateway, p)
+        for at, p in enumerate(points):
+            # rtpengine's net is the first, the others' the next ones.
+            gateways.append(start(p["peer"], f"127.0.{7 + at}"))
+        figures = [idle(gateways[0])] if points[0].get("what") == "idle" else load(gateways, points)
     finally:
-        gateway.stop()
-    print(json.dumps({**figures, **p}))
+        for gateway in gateways:
+            gateway.stop()
+    for p, found in zip(points, figures):
+        print(json.dumps({**found, **p, **({"turns": len(points)} if len(points) > 1 else {})}))
 
 
 main()

@@ -24,6 +24,7 @@ mod run;
 mod setup;
 mod spec;
 mod transcode;
+mod turns;
 mod watch;
 /// The gateway's own: a floor of the same policy.
 #[path = "../../../../src/io/worker/pace.rs"]
@@ -137,6 +138,11 @@ fn load(load: &Load) -> Result<()> {
     let preparing = setup::set_up(&mut endpoints, &mut epoll, certificate, load.rate, &load.pids);
     let (_connections, setup) = runtime.block_on(preparing)?;
     drop(epoll);
+    if spec.turns.are_shared() {
+        // The others may still be setting up, which costs both cores: whoever started us says when all are ready.
+        println!("{{\"ready\":true}}");
+        std::io::stdin().read_line(&mut String::new())?;
+    }
     let outcome = run::run(&spec, &mut endpoints, &load.pids, &Watch::start(load.watch));
     println!("{}", report::report(&spec, &endpoints, &outcome, &setup, &load.pids, is_real_time)?);
     Ok(())

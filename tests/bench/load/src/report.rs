@@ -155,6 +155,7 @@ pub(crate) fn report(
     pids: &[u32],
     is_real_time: bool,
 ) -> Result<Value> {
+    let taken = &outcome.taken;
     let mut directions = BTreeMap::<String, Direction>::new();
     for (at, here) in endpoints.iter().enumerate() {
         let Some(there) = here.peer.map(|peer| &endpoints[peer]) else { continue };
@@ -179,7 +180,7 @@ pub(crate) fn report(
     let mut all = json!({
         "generator": "ringway-load",
         "endpoints": endpoints.len(),
-        "window_s": rounded(outcome.seconds()),
+        "window_s": rounded(taken.seconds()),
         "sent": sum.sent,
         "recv": sum.received,
         "packets": sum.packets,
@@ -200,24 +201,23 @@ pub(crate) fn report(
         "other": outcome.others.other,
         "gen_late_p99_ms": rounded(outcome.late.percentile_ms(0.99)),
         "gen_late_max_ms": rounded(outcome.late.max_ms()),
-        "gen_cpu": rounded(outcome.own_cores()),
+        "gen_cpu": rounded(taken.own_cores()),
         "gen_real_time": is_real_time,
         "gen_refused": outcome.others.refused,
-        "stood_ms": rounded(outcome.end.stood_ms - outcome.begin.stood_ms),
-        "stolen_ms": outcome.end.stolen_ms.saturating_sub(outcome.begin.stolen_ms),
+        "stood_ms": rounded(taken.stood_ms),
+        "stolen_ms": taken.stolen_ms,
     });
     all["dirs"] = directions.iter_mut().map(|(name, direction)| (name.clone(), direction.json())).collect();
     if !pids.is_empty() {
-        let cores = (outcome.end.cpu_ns - outcome.begin.cpu_ns) as f64 / 1e9 / outcome.seconds();
-        let packets = sum.packets as f64 / outcome.seconds();
+        let cores = taken.cpu_ns as f64 / 1e9 / taken.seconds();
+        let packets = sum.packets as f64 / taken.seconds();
         let calls = streams as f64 / 2.0;
         all["peer_cpu_cores"] = json!(rounded(cores));
         all["cpu_ms_per_call_s"] = json!(rounded(cores * 1e3 / calls));
         all["cpu_us_per_packet"] = json!(rounded(cores * 1e6 / packets));
         all["cpu_seconds_per_stream_second"] = json!(cores / streams as f64);
         all["calls_per_core"] = json!(rounded(calls / cores));
-        let sleeps = outcome.end.sleeps.saturating_sub(outcome.begin.sleeps);
-        all["peer_sleeps_per_s"] = json!(rounded(sleeps as f64 / outcome.seconds()));
+        all["peer_sleeps_per_s"] = json!(rounded(taken.sleeps as f64 / taken.seconds()));
         all["peer_rss_kb"] = json!(outcome.rss_kb);
         all["peer_pss_kb"] = json!(outcome.pss_kb);
     }

@@ -20,33 +20,70 @@ const READ_FRAMES: i64 = 8;
 const BURST: usize = 64;
 /// A browser asks for consent this often (RFC 7675: up to 5 s; WebRTC 2.5 s).
 const CONSENT_NS: i64 = 2_500_000_000;
+/// A gateway has carried by then what was sent at our turn's end.
+const CARRIED_NS: i64 = 5_000_000;
 /// What is still under way when the last frame was sent.
 const DRAIN_NS: i64 = 400_000_000;
 /// The window closes before the end, so that its last frames can arrive while others are sent.
 const TAIL_NS: i64 = 500_000_000;
 
-/// A moment's counts of the processes under load.
+/// What the processes under load and we have taken so far, and in which time.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) at_ns: i64,
+struct Counts {
+    ours_ns: i64,
+    cpu_ns: u64,
+    sleeps: u64,
+    stolen_ms: u64,
+    stood_ms: f64,
+    own_ns: i64,
+}
+
+impl Counts {
+    fn take(ours_ns: i64, pids: &[u32], watch: &Watch) -> Self {
+        let (own_ns, stood_ms) = (thread_cpu_ns(), watch.stood_ms());
+        let (cpu_ns, sleeps, stolen_ms) = (process::cpu_ns(pids), process::sleeps(pids), process::stolen_ms());
+        Self { ours_ns, cpu_ns, sleeps, stolen_ms, stood_ms, own_ns }
+    }
+}
+
+/// What they took in the window, while it was our turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Taken {
+    pub(crate) ours_ns: i64,
     pub(crate) cpu_ns: u64,
     pub(crate) sleeps: u64,
     pub(crate) stolen_ms: u64,
     pub(crate) stood_ms: f64,
     own_ns: i64,
+    /// Since when it counts, while it does.
+    since: Option<Counts>,
 }
 
-impl Counts {
-    fn take(pids: &[u32], watch: &Watch) -> Self {
-        let (at_ns, own_ns, stood_ms) = (now_ns(), thread_cpu_ns(), watch.stood_ms());
-        Self {
-            at_ns,
-            cpu_ns: process::cpu_ns(pids),
-            sleeps: process::sleeps(pids),
-            stolen_ms: process::stolen_ms(),
-            stood_ms,
-            own_ns,
+impl Taken {
+    /// Counts from now on, or no longer.
+    fn count(&mut self, on: bool, take: impl FnOnce() -> Counts) {
+        match (self.since, on) {
+            (None, true) => self.since = Some(take()),
+            (Some(since), false) => {
+                let now = take();
+                self.ours_ns += now.ours_ns - since.ours_ns;
+                self.cpu_ns += now.cpu_ns - since.cpu_ns;
+                self.sleeps += now.sleeps.saturating_sub(since.sleeps);
+                self.stolen_ms += now.stolen_ms.saturating_sub(since.stolen_ms);
+                self.stood_ms += now.stood_ms - since.stood_ms;
+                self.own_ns += now.own_ns - since.own_ns;
+                self.since = None;
+            }
+            (Some(_), true) | (None, false) => {}
         }
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        self.ours_ns as f64 / 1e9
+    }
+
+    pub(crate) fn own_cores(&self) -> f64 {
+        self.own_ns as f64 / 1e9 / self.seconds()
     }
 }
 
@@ -55,21 +92,10 @@ pub(crate) struct Outcome {
     /// By [`direction`].
     pub(crate) tallies: Vec<Tally>,
     pub(crate) others: Others,
-    pub(crate) begin: Counts,
-    pub(crate) end: Counts,
+    pub(crate) taken: Taken,
     pub(crate) late: Histogram,
     pub(crate) rss_kb: u64,
     pub(crate) pss_kb: u64,
-}
-
-impl Outcome {
-    pub(crate) fn seconds(&self) -> f64 {
-        (self.end.at_ns - self.begin.at_ns) as f64 / 1e9
-    }
-
-    pub(crate) fn own_cores(&self) -> f64 {
-        (self.end.own_ns - self.begin.own_ns) as f64 / 1e9 / self.seconds()
-    }
 }
 
 /// Calls are counted together by what is sent and what arrives: one tally a pair of codecs.
@@ -88,10 +114,12 @@ struct Run<'a> {
 
 /// Carries it out.
 pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: &Watch) -> Outcome {
-    let count = endpoints.len();
-    let start = now_ns() + FRAME_NS;
+    let (count, turns) = (endpoints.len(), spec.turns);
+    // All that is due is so by our own time, which stands still while others have their turn.
+    let start = turns.ours_ns(now_ns()) + FRAME_NS;
     let after = |seconds: f64| start + (seconds * 1e9) as i64;
-    let (stop, window) = (after(spec.duration_s), after(spec.warmup_s)..after(spec.duration_s) - TAIL_NS);
+    let (stop, ours) = (after(spec.duration_s), after(spec.warmup_s)..after(spec.duration_s) - TAIL_NS);
+    let window = turns.when_ns(ours.start)..turns.when_ns(ours.end);
     let (mut pace, mut late) = (Pace::new(start, count), Histogram::default());
     let mut run = Run {
         endpoints,
@@ -101,30 +129,33 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: 
         others: Others::default(),
         scratch: Vec::with_capacity(2_048),
     };
-    let (mut begin, mut end) = (None, None);
+    let mut taken = Taken::default();
     let (mut reads, mut consents) = (Pace::new(0, count), Pace::new(0, count));
     let mut intervals = Interval::every(spec.interval_s, window.start);
     loop {
-        let now = now_ns();
+        let at = now_ns();
+        let (now, next) = (turns.ours_ns(at), turns.next_ns(at));
         if now >= stop {
             break;
         }
-        if begin.is_none() && now >= window.start {
-            begin = Some(Counts::take(pids, watch));
+        if next.is_some() && taken.since.is_some() {
+            sleep_until(at + CARRIED_NS);
         }
-        if end.is_none() && now >= window.end {
-            end = Some(Counts::take(pids, watch));
+        taken.count(next.is_none() && ours.contains(&now), || Counts::take(now, pids, watch));
+        if let Some(next) = next {
+            sleep_until(next);
+            continue;
         }
         if let Some(interval) = &mut intervals {
-            interval.tell(now, &run.tallies, pids, watch.stood_ms());
+            interval.tell(at, &run.tallies, pids, watch.stood_ms());
         }
         let mut sent = 0;
         while sent < BURST {
             let now = now_ns();
-            let Some((at, frame, due)) = pace.next_due(now) else { break };
+            let Some((at, frame, due)) = pace.next_due(turns.ours_ns(now)) else { break };
             let in_window = window.contains(&now);
             if in_window {
-                late.add((now - due).unsigned_abs());
+                late.add((turns.ours_ns(now) - due).unsigned_abs());
             }
             run.transmit(at, frame, now, in_window);
             sent += 1;
@@ -137,20 +168,19 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: 
             run.ask_consent(at);
         }
         if sent < BURST {
-            sleep_until((now / TICK_NS + 1) * TICK_NS);
+            sleep_until((at / TICK_NS + 1) * TICK_NS);
         }
     }
+    taken.count(false, || Counts::take(turns.ours_ns(now_ns()), pids, watch));
     let drained = now_ns() + DRAIN_NS;
     while now_ns() < drained {
         (0..count).for_each(|at| run.read(at));
         sleep_until(now_ns() + FRAME_NS);
     }
-    let end = end.unwrap_or_else(|| Counts::take(pids, watch));
     Outcome {
         tallies: run.tallies,
         others: run.others,
-        begin: begin.unwrap_or(end),
-        end,
+        taken,
         late,
         rss_kb: process::rss_kb(pids),
         pss_kb: process::pss_kb(pids),

@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
+use crate::turns::Turns;
+
 /// A run.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Spec {
@@ -31,6 +33,9 @@ pub(crate) struct Spec {
     /// `<record>-<endpoint>-sent.s16`.
     #[serde(default)]
     pub(crate) record: Option<String>,
+    /// Of several loads at one time, the turns that this one has.
+    #[serde(default)]
+    pub(crate) turns: Turns,
 }
 
 fn one() -> u64 {
@@ -147,6 +152,7 @@ impl Spec {
     pub(crate) fn read(path: &std::path::Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let spec: Self = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        spec.turns.check()?;
         let count = spec.endpoints.len();
         for endpoint in &spec.endpoints {
             endpoint.codec()?;
