@@ -155,7 +155,7 @@ pub(crate) fn report(
     pids: &[u32],
     is_real_time: bool,
 ) -> Result<Value> {
-    let taken = &outcome.taken;
+    let taken = outcome.taken;
     let mut directions = BTreeMap::<String, Direction>::new();
     for (at, here) in endpoints.iter().enumerate() {
         let Some(there) = here.peer.map(|peer| &endpoints[peer]) else { continue };

@@ -27,55 +27,31 @@ const DRAIN_NS: i64 = 400_000_000;
 /// The window closes before the end, so that its last frames can arrive while others are sent.
 const TAIL_NS: i64 = 500_000_000;
 
-/// What the processes under load and we have taken so far, and in which time.
+/// What the processes under load have taken, and we, and in how much time of ours.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
+pub(crate) struct Counts {
     ours_ns: i64,
-    cpu_ns: u64,
-    sleeps: u64,
-    stolen_ms: u64,
-    stood_ms: f64,
     own_ns: i64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) sleeps: u64,
+    pub(crate) stolen_ms: u64,
+    pub(crate) stood_ms: f64,
 }
 
 impl Counts {
     fn take(ours_ns: i64, pids: &[u32], watch: &Watch) -> Self {
         let (own_ns, stood_ms) = (thread_cpu_ns(), watch.stood_ms());
         let (cpu_ns, sleeps, stolen_ms) = (process::cpu_ns(pids), process::sleeps(pids), process::stolen_ms());
-        Self { ours_ns, cpu_ns, sleeps, stolen_ms, stood_ms, own_ns }
+        Self { ours_ns, own_ns, cpu_ns, sleeps, stolen_ms, stood_ms }
     }
-}
 
-/// What they took in the window, while it was our turn.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Taken {
-    pub(crate) ours_ns: i64,
-    pub(crate) cpu_ns: u64,
-    pub(crate) sleeps: u64,
-    pub(crate) stolen_ms: u64,
-    pub(crate) stood_ms: f64,
-    own_ns: i64,
-    /// Since when it counts, while it does.
-    since: Option<Counts>,
-}
-
-impl Taken {
-    /// Counts from now on, or no longer.
-    fn count(&mut self, on: bool, take: impl FnOnce() -> Counts) {
-        match (self.since, on) {
-            (None, true) => self.since = Some(take()),
-            (Some(since), false) => {
-                let now = take();
-                self.ours_ns += now.ours_ns - since.ours_ns;
-                self.cpu_ns += now.cpu_ns - since.cpu_ns;
-                self.sleeps += now.sleeps.saturating_sub(since.sleeps);
-                self.stolen_ms += now.stolen_ms.saturating_sub(since.stolen_ms);
-                self.stood_ms += now.stood_ms - since.stood_ms;
-                self.own_ns += now.own_ns - since.own_ns;
-                self.since = None;
-            }
-            (Some(_), true) | (None, false) => {}
-        }
+    fn add(&mut self, since: Self, now: Self) {
+        self.ours_ns += now.ours_ns - since.ours_ns;
+        self.own_ns += now.own_ns - since.own_ns;
+        self.cpu_ns += now.cpu_ns - since.cpu_ns;
+        self.sleeps += now.sleeps.saturating_sub(since.sleeps);
+        self.stolen_ms += now.stolen_ms.saturating_sub(since.stolen_ms);
+        self.stood_ms += now.stood_ms - since.stood_ms;
     }
 
     pub(crate) fn seconds(&self) -> f64 {
@@ -92,7 +68,8 @@ pub(crate) struct Outcome {
     /// By [`direction`].
     pub(crate) tallies: Vec<Tally>,
     pub(crate) others: Others,
-    pub(crate) taken: Taken,
+    /// In the window, while it was our turn.
+    pub(crate) taken: Counts,
     pub(crate) late: Histogram,
     pub(crate) rss_kb: u64,
     pub(crate) pss_kb: u64,
@@ -129,7 +106,8 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: 
         others: Others::default(),
         scratch: Vec::with_capacity(2_048),
     };
-    let mut taken = Taken::default();
+    // Since when it is our turn in the window, while it is.
+    let (mut taken, mut since) = (Counts::default(), None);
     let (mut reads, mut consents) = (Pace::new(0, count), Pace::new(0, count));
     let mut intervals = Interval::every(spec.interval_s, window.start);
     loop {
@@ -138,10 +116,15 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: 
         if now >= stop {
             break;
         }
-        if next.is_some() && taken.since.is_some() {
-            sleep_until(at + CARRIED_NS);
+        let counts = next.is_none() && ours.contains(&now);
+        if counts && since.is_none() {
+            since = Some(Counts::take(now, pids, watch));
+        } else if !counts && let Some(since) = since.take() {
+            if next.is_some() {
+                sleep_until(at + CARRIED_NS);
+            }
+            taken.add(since, Counts::take(now, pids, watch));
         }
-        taken.count(next.is_none() && ours.contains(&now), || Counts::take(now, pids, watch));
         if let Some(next) = next {
             sleep_until(next);
             continue;
@@ -171,7 +154,9 @@ pub(crate) fn run(spec: &Spec, endpoints: &mut [Endpoint], pids: &[u32], watch: 
             sleep_until((at / TICK_NS + 1) * TICK_NS);
         }
     }
-    taken.count(false, || Counts::take(turns.ours_ns(now_ns()), pids, watch));
+    if let Some(since) = since {
+        taken.add(since, Counts::take(turns.ours_ns(now_ns()), pids, watch));
+    }
     let drained = now_ns() + DRAIN_NS;
     while now_ns() < drained {
         (0..count).for_each(|at| run.read(at));
