@@ -22,6 +22,14 @@ class Lines:
         values = [line[figure] for line in self.of(**wanted) if line.get(figure) is not None and is_figure(line)]
         return statistics.median(values) if values else None
 
+    def ratio(self, figure, above, below, **both):
+        """Of what takes turns, the median of each round's own ratio; else that of the medians."""
+        a, b = self.of(**both, **above), self.of(**both, **below)
+        if len(a) == len(b) and all("turns" in line for line in a + b):
+            rounds = [x[figure] / y[figure] for x, y in zip(a, b) if is_figure(x) and is_figure(y)]
+            return statistics.median(rounds) if rounds else None
+        return ratio(self.median(figure, **both, **above), self.median(figure, **both, **below))
+
     def counts(self, **wanted):
         return sorted({line["calls"] for line in self.of(**wanted)})
 
@@ -42,9 +50,10 @@ def verdict(*checks):
 
 def relay(lines, mode, name, floor):
     for calls in lines.counts(what="load", mode=mode, peer="ringway"):
-        us = lambda peer: lines.median("cpu_us_per_packet", what="load", mode=mode, peer=peer, calls=calls)
-        ours, theirs, bare = us("ringway"), us("rtpengine"), us(POLICY) if floor else None
-        a, b = ratio(ours, theirs), ratio(ours, bare)
+        point = dict(figure="cpu_us_per_packet", what="load", mode=mode, calls=calls)
+        ours, theirs, bare = [lines.median(**point, peer=peer) for peer in ("ringway", "rtpengine", POLICY)]
+        to = lambda peer: lines.ratio(**point, above=dict(peer="ringway"), below=dict(peer=peer))
+        a, b = to("rtpengine"), to(POLICY) if floor else None
         target = "≤ 0.5 x rtpengine" + (", ≤ 1.15 x floor" if floor else "")
         yield [f"{name}, {calls} calls, µs a packet", target, shown(ours), shown(theirs), shown(bare), shown(a), shown(b),
                verdict((a, 0.5), (b, 1.15))]
@@ -55,11 +64,12 @@ def transcoding(lines):
     floor = lambda talk: (lambda us: us and us * 50 / 1000)(lines.median("pair_us", what="opus", talk=talk))
     for calls in lines.counts(what="load", mode="webrtc", peer="ringway"):
         ours, theirs, bare = ms("ringway", "always", calls), ms("rtpengine", "always", calls), floor("always")
-        a, b = ratio(ours, theirs), ratio(ours, bare)
+        to = lambda **other: lines.ratio("cpu_ms_per_call_s", what="load", mode="webrtc", calls=calls, **other)
+        a, b = to(talk="always", above=dict(peer="ringway"), below=dict(peer="rtpengine")), ratio(ours, bare)
         yield [f"Opus DTLS-SRTP <-> G.711, both speak, {calls} calls, CPU-ms a call-second", "≤ 0.4 x rtpengine, ≤ 1.15 x libopus",
                shown(ours), shown(theirs), shown(bare), shown(a), shown(b), verdict((a, 0.4), (b, 1.15))]
         turns, theirs, bare = ms("ringway", "turns", calls), ms("rtpengine", "turns", calls), floor("turns")
-        c = ratio(turns, ours)
+        c = to(peer="ringway", above=dict(talk="turns"), below=dict(talk="always"))
         yield [f"the same, one at a time, {calls} calls", f"≤ 0.65 x the row above (is {shown(c)})", shown(turns), shown(theirs), shown(bare),
                shown(ratio(turns, theirs)), shown(ratio(turns, bare)), verdict((c, 0.65))]
 
@@ -129,11 +139,13 @@ def setting_up(lines):
 
 
 def growth(lines):
-    costs = [(calls, lines.median("cpu_ms_per_call_s", what="growth", calls=calls)) for calls in lines.counts(what="growth")]
-    if costs:
-        rise = max((b[1] / a[1] for a, b in zip(costs, costs[1:])), default=0)
-        yield ["relay, CPU-ms a call-second at " + ", ".join(str(calls) for calls, _ in costs) + " calls", "never rises",
-               ", ".join(shown(cost, 3) for _, cost in costs), "-", "-", "-", "-", verdict((rise, 1.0))]
+    counts = lines.counts(what="growth")
+    if counts:
+        costs = [lines.median("cpu_ms_per_call_s", what="growth", calls=calls) for calls in counts]
+        rises = [lines.ratio("cpu_ms_per_call_s", what="growth", above=dict(calls=more), below=dict(calls=calls))
+                 for calls, more in zip(counts, counts[1:])]
+        yield ["relay, CPU-ms a call-second at " + ", ".join(map(str, counts)) + " calls", "never rises",
+               ", ".join(shown(cost, 3) for cost in costs), "-", "-", "-", "-", verdict(*((rise, 1.0) for rise in rises))]
     cores = lines.median("cores", what="idle")
     if cores is not None:
         yield ["idle, cores", "asleep (< 0.001)", shown(cores, 5), "-", "-", "-", "-", verdict((cores, 0.001))]
