@@ -266,7 +266,7 @@ impl Core {
         });
         let done = done.flatten();
         // Most packets move no deadline nearer, and to look at all of both legs would cost half as much again as to carry one.
-        if done.is_some_and(|nearer| nearer) {
+        if done == Some(true) {
             self.arm_with_hearer(now, key);
         }
         self.tally(done.is_some(), |traffic| &mut traffic.rtp);

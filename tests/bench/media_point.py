@@ -200,7 +200,7 @@ class Load:
         return [line for line in open(f"{self.files}.out").read().splitlines() if "ready" not in line]
 
     def is_ready(self):
-        """Whether its calls have their keys; one without turns asks nobody."""
+        """Whether its calls have their keys, and it waits for its first turn."""
         return "ready" in open(f"{self.files}.out").read() or self.process.poll() is not None
 
     def go(self):
@@ -219,14 +219,15 @@ class Load:
 
 
 def load(gateways, points):
-    loads = []
+    loads, in_turns = [], len(points) > 1
     for at, (gateway, p) in enumerate(zip(gateways, points)):
         loads.append(Load(gateway, p, (at, len(points))))
         # One after the other: each has both cores to itself while it sets up.
-        while len(points) > 1 and not loads[-1].is_ready():
+        while in_turns and not loads[-1].is_ready():
             gateway.pump()
-    for one in loads if len(points) > 1 else []:
-        one.go()
+    if in_turns:
+        for one in loads:
+            one.go()
     while any(one.process.poll() is None for one in loads):
         for one in loads:
             one.gateway.pump()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The table of `script/bench --media` and its plots, of a run's lines alone: media_table.py LINES OUT."""
-import json, statistics, sys
+import json, math, statistics, sys
 
 import media_plots, media_quality
 from media_bounds import is_clean, is_figure
@@ -145,7 +145,9 @@ def growth(lines):
         rises = [lines.ratio("cpu_ms_per_call_s", what="growth", above=dict(calls=more), below=dict(calls=calls))
                  for calls, more in zip(counts, counts[1:])]
         yield ["relay, CPU-ms a call-second at " + ", ".join(map(str, counts)) + " calls", "never rises",
-               ", ".join(shown(cost, 3) for cost in costs), "-", "-", "-", "-", verdict(*((rise, 1.0) for rise in rises))]
+               ", ".join(shown(cost, 3) for cost in costs), "-", "-", "-", "-",
+               # What is no figure has not been seen not to rise.
+               verdict(*((math.inf if rise is None else rise, 1.0) for rise in rises))]
     cores = lines.median("cores", what="idle")
     if cores is not None:
         yield ["idle, cores", "asleep (< 0.001)", shown(cores, 5), "-", "-", "-", "-", verdict((cores, 0.001))]

@@ -1,10 +1,10 @@
-//! Several loads on one core, each of another gateway on one other, take turns: what a machine does from one second to the next meets
-//! all alike, so that their ratio is the gateways' and not the machine's.
+//! Several loads on one core, each with a gateway of its own on the other, take turns: what a machine does from one second to the next
+//! meets all alike, so that their ratio is the gateways' and not the machine's.
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-/// Ten frames and more, so that how a gateway falls into step is a small part of it; and short beside what a machine's speed changes in.
+/// 25 frames, so that how a gateway falls into step is a small part of it; and short beside what a machine's speed changes in.
 const TURN_NS: i64 = 500_000_000;
 
 /// Whose turn it is, by the machine's clock: `at` of `of`.
